@@ -1,0 +1,5 @@
+module github.com/graf-run/graf/examples
+
+go 1.26.0
+
+
