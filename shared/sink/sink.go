@@ -1,0 +1,74 @@
+// Package sink sends CloudEvents to the function's sink, which Knative names in
+// K_SINK: the Broker's ingress.
+package sink
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/binding"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"github.com/graf-run/graf/shared/event"
+)
+
+// Config says where events go.
+type Config struct {
+	// URL is the Broker's ingress, as a SinkBinding sets it.
+	URL string `env:"K_SINK,required,notEmpty"`
+	// Timeout bounds the sending of one event.
+	Timeout time.Duration `env:"GRAF_SINK_TIMEOUT" envDefault:"5s"`
+}
+
+// Client sends events to one sink. It is safe for concurrent use.
+type Client struct {
+	url     string
+	timeout time.Duration
+	http    *http.Client
+}
+
+// New makes a client; it does no I/O.
+func New(c Config) (*Client, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("K_SINK must be an http or https URL, not %q", c.URL)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	// One host only: the default of two idle connections would open and close
+	// one for nearly every event under load.
+	transport.MaxIdleConnsPerHost = 64
+	transport.MaxConnsPerHost = 64
+	return &Client{url: c.URL, timeout: c.Timeout, http: &http.Client{Transport: transport}}, nil
+}
+
+// Send delivers one event in binary mode and returns once the sink has taken
+// it. Any answer but 2xx is an error.
+func (c *Client) Send(ctx context.Context, e event.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, nil)
+	if err != nil {
+		return fmt.Errorf("send event %s: %w", e.ID(), err)
+	}
+	if err := cehttp.WriteRequest(ctx, binding.ToMessage(&e), req); err != nil {
+		return fmt.Errorf("encode event %s: %w", e.ID(), err)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("send event %s to the sink: %w", e.ID(), err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	// A body that is read to its end lets the connection be used again.
+	detail, _ := io.ReadAll(io.LimitReader(res.Body, 512))
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return fmt.Errorf("send event %s: the sink answered %s: %s", e.ID(), res.Status, detail)
+	}
+	return nil
+}
+
+// Close ends idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
