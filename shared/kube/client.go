@@ -1,0 +1,140 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+)
+
+var (
+	jobs       = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	pods       = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	secrets    = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+)
+
+// pageSize bounds one page of a list.
+const pageSize = 500
+
+// Execution names the object that runs an attempt. The UID tells it from a later object of the same name.
+type Execution struct {
+	Kind      string `json:"kind"`
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	UID       string `json:"uid"`
+}
+
+// Client runs attempts on one cluster. It is safe for concurrent use.
+type Client struct {
+	dynamic dynamic.Interface
+}
+
+// New returns a client for the cluster that config names. It makes no request yet.
+func New(config Config) (*Client, error) {
+	settings, err := config.REST()
+	if err != nil {
+		return nil, err
+	}
+	return NewForConfig(settings)
+}
+
+// NewForConfig returns a client with client-go's own settings, for a caller that has them already.
+func NewForConfig(settings *rest.Config) (*Client, error) {
+	client, err := dynamic.NewForConfig(settings)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	return &Client{dynamic: client}, nil
+}
+
+// Delete ends an execution: its pods get SIGTERM, their grace period, then SIGKILL, and all that it owns is removed.
+// It returns once the API server has taken the request; an execution that is already gone is no error.
+func (c *Client) Delete(ctx context.Context, execution Execution) error {
+	background := metav1.DeletePropagationBackground
+	options := metav1.DeleteOptions{PropagationPolicy: &background}
+	if execution.UID != "" {
+		uid := types.UID(execution.UID)
+		options.Preconditions = &metav1.Preconditions{UID: &uid}
+	}
+	err := c.dynamic.Resource(jobs).Namespace(execution.Namespace).Delete(ctx, execution.Name, options)
+	// A conflict is the UID precondition: the name belongs to another Job by now, so this one is gone.
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return classify("delete Job "+execution.Namespace+"/"+execution.Name, err)
+}
+
+// Get reads an execution's present state. An execution that is gone, or whose name another one has taken, is
+// ErrNotFound.
+func (c *Client) Get(ctx context.Context, execution Execution) (Observation, error) {
+	operation := "get Job " + execution.Namespace + "/" + execution.Name
+	job, err := c.dynamic.Resource(jobs).Namespace(execution.Namespace).Get(ctx, execution.Name, metav1.GetOptions{})
+	if err != nil {
+		return Observation{}, classify(operation, err)
+	}
+	if execution.UID != "" && string(job.GetUID()) != execution.UID {
+		return Observation{}, fmt.Errorf("%s: %w: its uid is not %s", operation, ErrNotFound, execution.UID)
+	}
+	return ParseJob(job)
+}
+
+// Selection narrows a list of executions. The zero value selects all of Graf's Jobs in all namespaces.
+type Selection struct {
+	Namespace string
+	TaskID    string
+	// Attempt is 1 or more; zero selects every attempt.
+	Attempt int
+}
+
+func (s Selection) labels() labels.Set {
+	set := labels.Set{LabelManagedBy: ManagedBy}
+	if s.TaskID != "" {
+		set[LabelTaskID] = s.TaskID
+	}
+	if s.Attempt != 0 {
+		set[LabelAttempt] = strconv.Itoa(s.Attempt)
+	}
+	return set
+}
+
+// List reads the executions that selection names, page by page. Jobs that carry Graf's managed-by label but not its
+// others are left out: they are not of this package's making.
+func (c *Client) List(ctx context.Context, selection Selection) ([]Observation, error) {
+	options := metav1.ListOptions{LabelSelector: selection.labels().String(), Limit: pageSize}
+	var all []Observation
+	for {
+		page, err := c.dynamic.Resource(jobs).Namespace(selection.Namespace).List(ctx, options)
+		if err != nil {
+			return nil, classify("list Jobs", err)
+		}
+		all = append(all, parseJobs(page.Items)...)
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return all, nil
+		}
+	}
+}
+
+func parseJobs(items []unstructured.Unstructured) []Observation {
+	var observations []Observation
+	for i := range items {
+		if observation, err := ParseJob(&items[i]); err == nil {
+			observations = append(observations, observation)
+		}
+	}
+	return observations
+}
+
+// retryable reports whether the same call may succeed later.
+func retryable(err error) bool {
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrConflict)
+}

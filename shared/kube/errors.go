@@ -1,0 +1,54 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// The kinds of failure that a caller acts on. Every error of a call to the API server wraps exactly one of them.
+var (
+	// ErrNotFound: the object, or its namespace, does not exist.
+	ErrNotFound = errors.New("not found in the cluster")
+	// ErrForbidden: the API server does not know the caller or does not let it do this. Retrying does not help.
+	ErrForbidden = errors.New("the cluster refuses the caller")
+	// ErrInvalid: the request itself is wrong. Retrying does not help.
+	ErrInvalid = errors.New("invalid for the cluster")
+	// ErrConflict: the name is taken by something else, often an older object that is still being removed. A later
+	// retry may succeed.
+	ErrConflict = errors.New("conflict in the cluster")
+	// ErrUnavailable: no answer, too many requests, a quota that is used up, or a fault of the API server. Retry with
+	// backoff.
+	ErrUnavailable = errors.New("the cluster is unavailable")
+)
+
+// classify wraps err with what was tried and with the kind of failure it is.
+func classify(operation string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %w", operation, kindOf(err), err)
+}
+
+func kindOf(err error) error {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return ErrUnavailable
+	}
+	switch code := status.Status().Code; {
+	case code == 404:
+		return ErrNotFound
+	case code == 403 && strings.Contains(err.Error(), "exceeded quota"):
+		return ErrUnavailable
+	case code == 401 || code == 403:
+		return ErrForbidden
+	case code == 409:
+		return ErrConflict
+	case code == 429 || code == 408 || code < 400 || code >= 500:
+		return ErrUnavailable
+	default:
+		return ErrInvalid
+	}
+}

@@ -1,0 +1,96 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// ExitUnknown is the exit code of a container that never ran or whose end nobody saw.
+const ExitUnknown = -1
+
+// Termination is how an execution's container ended.
+type Termination struct {
+	// ExitCode is the process's own, 128 plus the signal's number when a signal ended it, or ExitUnknown.
+	ExitCode int
+	// Signal is the number of the signal that ended it, or 0. Container runtimes tell it by the exit code alone.
+	Signal    int
+	OOMKilled bool
+	// Reason is the kubelet's word, such as Completed, Error, OOMKilled, StartError, Evicted or ImagePullBackOff.
+	Reason string
+	// Message is the tail of the log (at most 2 KiB or 80 lines) of a container that failed, or why it could not run.
+	Message    string
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+// Termination reads from the execution's pod how its container ended. The pod is gone, and the answer ErrNotFound, once
+// the Job was deleted, ran past its deadline or outlived its time to live.
+func (c *Client) Termination(ctx context.Context, execution Execution) (Termination, error) {
+	operation := "list pods of Job " + execution.Namespace + "/" + execution.Name
+	list, err := c.dynamic.Resource(pods).Namespace(execution.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: "batch.kubernetes.io/job-name=" + execution.Name,
+	})
+	if err != nil {
+		return Termination{}, classify(operation, err)
+	}
+	var newest *unstructured.Unstructured
+	for i := range list.Items {
+		pod := &list.Items[i]
+		if !ownedBy(pod, execution) {
+			continue
+		}
+		if newest == nil || newest.GetCreationTimestamp().Time.Before(pod.GetCreationTimestamp().Time) {
+			newest = pod
+		}
+	}
+	if newest == nil {
+		return Termination{}, fmt.Errorf("%s: %w: there is none", operation, ErrNotFound)
+	}
+	return parsePod(newest), nil
+}
+
+func ownedBy(pod *unstructured.Unstructured, execution Execution) bool {
+	owner := metav1.GetControllerOf(pod)
+	return owner != nil && (execution.UID == "" || string(owner.UID) == execution.UID)
+}
+
+func parsePod(pod *unstructured.Unstructured) Termination {
+	termination := Termination{ExitCode: ExitUnknown}
+	termination.Reason, _, _ = unstructured.NestedString(pod.Object, "status", "reason")
+	termination.Message, _, _ = unstructured.NestedString(pod.Object, "status", "message")
+	statuses, _, _ := unstructured.NestedSlice(pod.Object, "status", "containerStatuses")
+	if len(statuses) == 0 {
+		return termination
+	}
+	status, _ := statuses[0].(object)
+	if ended, found, _ := unstructured.NestedMap(status, "state", "terminated"); found {
+		termination.apply(ended)
+	} else if waiting, found, _ := unstructured.NestedMap(status, "state", "waiting"); found && termination.Reason == "" {
+		termination.Reason, _ = waiting["reason"].(string)
+		termination.Message, _ = waiting["message"].(string)
+	}
+	return termination
+}
+
+// apply takes over a container's terminated state; a reason of the whole pod, such as Evicted, says more and stays.
+func (t *Termination) apply(ended object) {
+	code, _ := ended["exitCode"].(int64)
+	signal, _ := ended["signal"].(int64)
+	if signal == 0 && code > 128 && code <= 128+64 {
+		signal = code - 128
+	}
+	t.ExitCode, t.Signal = int(code), int(signal)
+	reason, _ := ended["reason"].(string)
+	t.OOMKilled = reason == "OOMKilled"
+	if t.Reason == "" {
+		t.Reason = reason
+	}
+	if message, _ := ended["message"].(string); message != "" {
+		t.Message = message
+	}
+	t.StartedAt, t.FinishedAt = timeAt(ended, "startedAt"), timeAt(ended, "finishedAt")
+}
