@@ -33,14 +33,16 @@ const (
 	codeDeadlockDetected     = "40P01"
 )
 
-// Open makes the pool and one connection, so that a wrong address or password
-// shows at once. The caller closes the pool.
+// Open makes the pool. It does not wait for the database: a function must be
+// ready at once and answer 503 while the database is away, not fail to start.
+// The first connection is made in the background. The caller closes the pool.
 func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(c.URL)
 	if err != nil {
 		return nil, fmt.Errorf("GRAF_DATABASE_URL: %w", redactURL(err))
 	}
 	pc.MaxConns = c.MaxConns
+	pc.MinConns = 1
 	pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	// A database that restarts leaves dead connections behind: check one that
 	// was idle for a while before it is used.
@@ -50,10 +52,6 @@ func Open(ctx context.Context, c Config) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
-	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
-		return nil, fmt.Errorf("reach the database: %w", err)
 	}
 	return pool, nil
 }
