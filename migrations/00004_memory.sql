@@ -29,6 +29,17 @@ CREATE INDEX codex_embeddings_hnsw_1536 ON codex_embeddings
 CREATE INDEX codex_embeddings_hnsw_3072 ON codex_embeddings
     USING hnsw ((embedding::halfvec(3072)) halfvec_cosine_ops) WHERE dimension = 3072;
 
+-- Who is embedding which content right now, so that two functions that meet the
+-- same text do not both pay for it. A claim that ran out is free to take.
+-- Unlogged: after a crash nobody is embedding anything.
+CREATE UNLOGGED TABLE codex_embedding_claims (
+    content_hash  bytea NOT NULL,
+    model         text NOT NULL,
+    dimension     integer NOT NULL,
+    claimed_until timestamptz NOT NULL,
+    PRIMARY KEY (content_hash, model, dimension)
+);
+
 -- What later tasks may be given: the text, what it was about, and whether its
 -- vector is there. A row can be found by full text from the moment it commits.
 CREATE TABLE codex_task_memory_index (
@@ -48,7 +59,6 @@ CREATE TABLE codex_task_memory_index (
     fts                tsvector GENERATED ALWAYS AS (to_tsvector('english', content)) STORED,
     -- 'model@dimension' of the vector last made for it; NULL: none yet.
     embedded_as        text,
-    embedding_attempts smallint NOT NULL DEFAULT 0,
     -- Set once its retries are used up, and cleared by whoever tries again.
     embedding_error    text,
     created_at         timestamptz NOT NULL DEFAULT now(),
@@ -73,4 +83,4 @@ CREATE TABLE codex_task_recalls (
 );
 
 -- +goose Down
-DROP TABLE codex_task_recalls, codex_task_memory_index, codex_embeddings;
+DROP TABLE codex_task_recalls, codex_task_memory_index, codex_embedding_claims, codex_embeddings;

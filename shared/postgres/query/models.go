@@ -45,6 +45,13 @@ type Attempt struct {
 	FinishedAt         *time.Time
 }
 
+type CodexEmbeddingClaim struct {
+	ContentHash  []byte
+	Model        string
+	Dimension    int32
+	ClaimedUntil time.Time
+}
+
 type DeadLetter struct {
 	ID          uuid.UUID
 	EventID     string
@@ -78,21 +85,20 @@ type Event struct {
 }
 
 type Memory struct {
-	ID                uuid.UUID
-	TaskID            uuid.UUID
-	Kind              string
-	Ordinal           int64
-	Content           string
-	ContentHash       []byte
-	Namespaces        []string
-	ResourceKinds     []string
-	Tags              []string
-	Metadata          json.RawMessage
-	Fts               interface{}
-	EmbeddedAs        *string
-	EmbeddingAttempts int16
-	EmbeddingError    *string
-	CreatedAt         time.Time
+	ID             uuid.UUID
+	TaskID         uuid.UUID
+	Kind           string
+	Ordinal        int64
+	Content        string
+	ContentHash    []byte
+	Namespaces     []string
+	ResourceKinds  []string
+	Tags           []string
+	Metadata       json.RawMessage
+	Fts            interface{}
+	EmbeddedAs     *string
+	EmbeddingError *string
+	CreatedAt      time.Time
 }
 
 type OutboxRow struct {
