@@ -219,72 +219,102 @@ func (tr *truth) retrying(t *testing.T, slots *Slots, call func() error) error {
 	}
 }
 
+// process is one of several that launch tasks and see them end.
+type process struct {
+	*truth
+	slots  *Slots
+	random *rand.Rand
+	here   []string
+}
+
 // launch runs one admitted task by the protocol of the package's doc.
-func (tr *truth) launch(t *testing.T, slots *Slots, id string, random *rand.Rand) error {
-	lease, ok := tr.claim(id)
+func (p *process) launch(t *testing.T, id string) error {
+	lease, ok := p.claim(id)
 	if !ok {
 		return nil
 	}
-	err := slots.Extend(t.Context(), id, lease.Until)
+	err := p.slots.Extend(t.Context(), id, lease.Until)
 	if errors.Is(err, ErrNotHeld) || errors.Is(err, ErrRebuild) {
-		tr.giveBack(lease)
+		p.giveBack(lease)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if problem := tr.start(lease); problem != "" {
+	p.here = append(p.here, id)
+	if problem := p.start(lease); problem != "" {
 		return errors.New(problem)
 	}
-	if random.IntN(8) == 0 {
-		tr.clock.advance(3 * time.Second)
+	return nil
+}
+
+// endSome ends all but keep of the tasks that run here. One in ten is never released: its lease has to run out.
+func (p *process) endSome(t *testing.T, keep int) error {
+	for len(p.here) > keep {
+		id := p.here[0]
+		p.here = p.here[1:]
+		p.end(id)
+		if p.random.IntN(10) == 0 {
+			p.clock.advance(3 * time.Second)
+			continue
+		}
+		err := p.retrying(t, p.slots, func() error { _, err := p.slots.Release(t.Context(), id); return err })
+		if err != nil {
+			return err
+		}
 	}
-	tr.end(id)
-	if random.IntN(10) == 0 {
-		return nil // Died before the release: the lease runs out.
+	return nil
+}
+
+// step lets tasks wait, launches what is admitted and ends some of what runs.
+func (p *process) step(t *testing.T, keep int, tasks ...Task) error {
+	var ids []string
+	err := p.retrying(t, p.slots, func() (err error) {
+		if err = p.slots.Enqueue(t.Context(), tasks...); err == nil {
+			ids, err = p.slots.Admit(t.Context(), 2)
+		}
+		return err
+	})
+	for _, id := range ids {
+		err = errors.Join(err, p.launch(t, id))
 	}
-	return tr.retrying(t, slots, func() error { _, err := slots.Release(t.Context(), id); return err })
+	return errors.Join(err, p.endSome(t, keep))
 }
 
 // Many processes at once, leases that run out and wipes in mid-run: no cap is ever exceeded and no task is lost.
 func TestNoCapIsExceededUnderConcurrencyAndWipes(t *testing.T) {
 	t.Parallel()
-	const workers, each = 6, 60
-	config := SlotsConfig{Global: 4, PerNamespace: 2, PerCaller: 3, LookAhead: 100, LaunchLease: 2 * time.Second}
+	const processes, each = 6, 60
+	config := SlotsConfig{Global: 4, PerNamespace: 2, PerCaller: 2, LookAhead: 100, LaunchLease: 2 * time.Second}
 	slots, clock := newSlots(t, config)
 	truth := &truth{
 		clock: clock, config: config,
 		queued: map[string]Task{}, claimed: map[string]Lease{}, running: map[string]Lease{},
 	}
 	var group sync.WaitGroup
-	for worker := range workers {
+	for number := range processes {
 		group.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(worker), 2))
+			p := &process{truth: truth, slots: slots, random: rand.New(rand.NewPCG(uint64(number), 2))}
 			for i := range each {
-				made := randomTask(worker*each+i, random)
+				made := randomTask(number*each+i, p.random)
 				truth.giveBack(Lease{Task: made})
-				if random.IntN(15) == 0 {
+				if p.random.IntN(15) == 0 {
 					wipe(t, slots)
 				}
-				var ids []string
-				err := truth.retrying(t, slots, func() (err error) {
-					ids, err = slots.EnqueueAndAdmit(t.Context(), made, 2)
-					return err
-				})
-				for _, id := range ids {
-					err = errors.Join(err, truth.launch(t, slots, id, random))
-				}
-				if err != nil {
+				if err := p.step(t, p.random.IntN(3), made); err != nil {
 					t.Error(err)
 					return
 				}
 			}
+			if err := p.endSome(t, 0); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 	group.Wait()
-	drain(t, slots, truth)
-	if _, done := truth.left(); done != workers*each {
-		t.Errorf("%d of %d tasks ran", done, workers*each)
+	drain(t, &process{truth: truth, slots: slots, random: rand.New(rand.NewPCG(9, 9))})
+	if _, done := truth.left(); done != processes*each {
+		t.Errorf("%d of %d tasks ran", done, processes*each)
 	}
 	clock.advance(time.Hour)
 	wantCount(t, slots, 0, 0)
@@ -292,27 +322,15 @@ func TestNoCapIsExceededUnderConcurrencyAndWipes(t *testing.T) {
 }
 
 // drain runs what is left, as the sweeper does: whatever is queued in the database is let wait again.
-func drain(t *testing.T, slots *Slots, truth *truth) {
+func drain(t *testing.T, p *process) {
 	t.Helper()
-	random := rand.New(rand.NewPCG(9, 9))
 	for range 1000 {
-		queued, _ := truth.left()
+		queued, _ := p.left()
 		if len(queued) == 0 || t.Failed() {
 			return
 		}
-		truth.clock.advance(20 * time.Second)
-		var ids []string
-		err := truth.retrying(t, slots, func() (err error) {
-			if err = slots.Enqueue(t.Context(), queued...); err != nil {
-				return err
-			}
-			ids, err = slots.Admit(t.Context(), 10)
-			return err
-		})
-		for _, id := range ids {
-			err = errors.Join(err, truth.launch(t, slots, id, random))
-		}
-		if err != nil {
+		p.clock.advance(20 * time.Second)
+		if err := p.step(t, 0, queued...); err != nil {
 			t.Fatal(err)
 		}
 	}
