@@ -36,3 +36,84 @@ func (v *Base64) UnmarshalJSON(data []byte) error {
 	}
 	return nil
 }
+
+// request is the body of POST /v1/embeddings.
+type request struct {
+	Input          inputs `json:"input"`
+	Model          string `json:"model"`
+	EncodingFormat string `json:"encoding_format"`
+	Dimensions     *int   `json:"dimensions"`
+	User           string `json:"user"`
+}
+
+// inputs is a string or an array of strings. The other two forms of OpenAI's
+// API, arrays of token ids, need the caller to have this model's vocabulary.
+type inputs []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (in *inputs) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*in = inputs{one}
+		return nil
+	}
+	var many []string
+	if json.Unmarshal(data, &many) == nil {
+		*in = many
+		return nil
+	}
+	return badInput{}
+}
+
+// badInput is the error for an input that is neither text nor an array of texts.
+type badInput struct{}
+
+func (badInput) Error() string {
+	return "input must be a string or an array of strings; token arrays are not supported by this server: send the text itself"
+}
+
+// listResponse is OpenAI's list envelope.
+type listResponse[T any] struct {
+	Object string `json:"object"` // always "list"
+	Data   []T    `json:"data"`
+	Model  string `json:"model,omitempty"`
+	Usage  *usage `json:"usage,omitempty"`
+}
+
+type embeddingObject struct {
+	Object    string `json:"object"` // always "embedding"
+	Index     int    `json:"index"`
+	Embedding any    `json:"embedding"` // Base64 or []float32
+}
+
+type usage struct {
+	PromptTokens int `json:"prompt_tokens"`
+	TotalTokens  int `json:"total_tokens"`
+}
+
+type modelObject struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"` // always "model"
+	Created int64  `json:"created"`
+	OwnedBy string `json:"owned_by"`
+}
+
+// apiError is OpenAI's error object.
+type apiError struct {
+	status  int
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    *string `json:"code"`
+}
+
+func (e *apiError) Error() string { return e.Message }
+
+// invalid is a 400 that names the parameter to mend.
+func invalid(param, format string, args ...any) *apiError {
+	e := &apiError{status: 400, Type: "invalid_request_error", Message: fmt.Sprintf(format, args...)}
+	if param != "" {
+		e.Param = &param
+	}
+	return e
+}
