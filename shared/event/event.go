@@ -42,6 +42,7 @@ const (
 const (
 	SourceSubmit   = "/graf/submit"
 	SourceCallback = "/graf/callback"
+	SourceEmbed    = "/graf/embed"
 	SourceLaunch   = "/graf/launch"
 	SourceFinalize = "/graf/finalize"
 )

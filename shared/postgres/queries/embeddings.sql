@@ -2,26 +2,31 @@
 -- LinkEmbedded marks memories whose content already has its vector.
 UPDATE codex_task_memory_index m SET embedded_as = @model::text || '@' || @dimension::integer
 WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL
-  AND (sqlc.narg(task_id)::uuid IS NULL OR m.task_id = sqlc.narg(task_id))
+  AND m.task_id = @task_id
   AND EXISTS (SELECT FROM codex_embeddings e
               WHERE e.content_hash = m.content_hash AND e.model = @model AND e.dimension = @dimension);
 
 -- name: PendingContents :many
--- PendingContents lists texts without a vector, oldest first: of one task, or
--- of all tasks whose texts are older than min_age.
+-- PendingContents lists a task's texts without a vector, oldest first.
 SELECT m.content_hash, min(m.content)::text AS content
 FROM codex_task_memory_index m
-WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL
-  AND (sqlc.narg(task_id)::uuid IS NULL OR m.task_id = sqlc.narg(task_id))
-  AND m.created_at <= now() - @min_age::interval
-GROUP BY m.content_hash ORDER BY min(m.created_at) LIMIT @max_rows;
+WHERE m.task_id = @task_id AND m.embedded_as IS NULL AND m.embedding_error IS NULL
+GROUP BY m.content_hash ORDER BY min(m.ordinal) LIMIT @max_rows;
+
+-- name: PendingTasks :many
+-- PendingTasks lists tasks with texts that have waited longer than min_age.
+SELECT m.task_id
+FROM codex_task_memory_index m
+WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL AND m.created_at <= now() - @min_age::interval
+GROUP BY m.task_id ORDER BY min(m.created_at) LIMIT @max_rows;
 
 -- name: OutdatedContents :many
 -- OutdatedContents lists texts whose last vector was made by another model.
-SELECT m.content_hash, min(m.content)::text AS content
-FROM codex_task_memory_index m
-WHERE m.embedded_as IS NOT NULL AND m.embedded_as <> @model_key::text
-GROUP BY m.content_hash LIMIT @max_rows;
+-- Below or above, not unequal: these two the index can look up.
+SELECT DISTINCT ON (o.content_hash) o.content_hash, o.content
+FROM (SELECT m.content_hash, m.content FROM codex_task_memory_index m
+      WHERE m.embedded_as < @model_key::text OR m.embedded_as > @model_key::text
+      LIMIT @max_rows) AS o;
 
 -- name: ClaimContents :many
 -- ClaimContents takes those of the contents that nobody else is embedding.

@@ -95,13 +95,13 @@ func (q *Queries) InsertEmbeddings(ctx context.Context, arg InsertEmbeddingsPara
 const linkEmbedded = `-- name: LinkEmbedded :execrows
 UPDATE codex_task_memory_index m SET embedded_as = $1::text || '@' || $2::integer
 WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL
-  AND ($3::uuid IS NULL OR m.task_id = $3)
+  AND m.task_id = $3
   AND EXISTS (SELECT FROM codex_embeddings e
               WHERE e.content_hash = m.content_hash AND e.model = $1 AND e.dimension = $2)
 `
 
 // LinkEmbedded marks memories whose content already has its vector.
-func (q *Queries) LinkEmbedded(ctx context.Context, model string, dimension int32, taskID *uuid.UUID) (int64, error) {
+func (q *Queries) LinkEmbedded(ctx context.Context, model string, dimension int32, taskID uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, linkEmbedded, model, dimension, taskID)
 	if err != nil {
 		return 0, err
@@ -145,10 +145,10 @@ func (q *Queries) MarkTaskFailed(ctx context.Context, reason string, taskID uuid
 }
 
 const outdatedContents = `-- name: OutdatedContents :many
-SELECT m.content_hash, min(m.content)::text AS content
-FROM codex_task_memory_index m
-WHERE m.embedded_as IS NOT NULL AND m.embedded_as <> $1::text
-GROUP BY m.content_hash LIMIT $2
+SELECT DISTINCT ON (o.content_hash) o.content_hash, o.content
+FROM (SELECT m.content_hash, m.content FROM codex_task_memory_index m
+      WHERE m.embedded_as < $1::text OR m.embedded_as > $1::text
+      LIMIT $2) AS o
 `
 
 type OutdatedContentsRow struct {
@@ -157,6 +157,7 @@ type OutdatedContentsRow struct {
 }
 
 // OutdatedContents lists texts whose last vector was made by another model.
+// Below or above, not unequal: these two the index can look up.
 func (q *Queries) OutdatedContents(ctx context.Context, modelKey string, maxRows int32) ([]OutdatedContentsRow, error) {
 	rows, err := q.db.Query(ctx, outdatedContents, modelKey, maxRows)
 	if err != nil {
@@ -180,10 +181,8 @@ func (q *Queries) OutdatedContents(ctx context.Context, modelKey string, maxRows
 const pendingContents = `-- name: PendingContents :many
 SELECT m.content_hash, min(m.content)::text AS content
 FROM codex_task_memory_index m
-WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL
-  AND ($1::uuid IS NULL OR m.task_id = $1)
-  AND m.created_at <= now() - $2::interval
-GROUP BY m.content_hash ORDER BY min(m.created_at) LIMIT $3
+WHERE m.task_id = $1 AND m.embedded_as IS NULL AND m.embedding_error IS NULL
+GROUP BY m.content_hash ORDER BY min(m.ordinal) LIMIT $2
 `
 
 type PendingContentsRow struct {
@@ -191,10 +190,9 @@ type PendingContentsRow struct {
 	Content     string
 }
 
-// PendingContents lists texts without a vector, oldest first: of one task, or
-// of all tasks whose texts are older than min_age.
-func (q *Queries) PendingContents(ctx context.Context, taskID *uuid.UUID, minAge time.Duration, maxRows int32) ([]PendingContentsRow, error) {
-	rows, err := q.db.Query(ctx, pendingContents, taskID, minAge, maxRows)
+// PendingContents lists a task's texts without a vector, oldest first.
+func (q *Queries) PendingContents(ctx context.Context, taskID uuid.UUID, maxRows int32) ([]PendingContentsRow, error) {
+	rows, err := q.db.Query(ctx, pendingContents, taskID, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +204,34 @@ func (q *Queries) PendingContents(ctx context.Context, taskID *uuid.UUID, minAge
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const pendingTasks = `-- name: PendingTasks :many
+SELECT m.task_id
+FROM codex_task_memory_index m
+WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL AND m.created_at <= now() - $1::interval
+GROUP BY m.task_id ORDER BY min(m.created_at) LIMIT $2
+`
+
+// PendingTasks lists tasks with texts that have waited longer than min_age.
+func (q *Queries) PendingTasks(ctx context.Context, minAge time.Duration, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, pendingTasks, minAge, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var task_id uuid.UUID
+		if err := rows.Scan(&task_id); err != nil {
+			return nil, err
+		}
+		items = append(items, task_id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
