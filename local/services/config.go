@@ -1,0 +1,132 @@
+package services
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Dependencies tells what runs the servers.
+type Dependencies string
+
+const (
+	// Local runs the programs that local/install.sh installs.
+	Local Dependencies = "apt"
+	// Compose has Docker Compose run local/compose.yaml.
+	Compose Dependencies = "compose"
+)
+
+// Default ports: the usual ones with a 1 before, so that they meet no server
+// that runs already, and below the range from which the kernel takes the
+// ports of outgoing connections.
+const (
+	DefaultPostgresPort = 15432
+	DefaultRedisPort    = 16379
+	DefaultS3Port       = 19000
+)
+
+// Config says where the servers run. Its environment variables are Graf's own.
+type Config struct {
+	// DataFolder holds everything the servers write.
+	DataFolder string
+	// Ephemeral is for tests: free ports, a new folder within DataFolder that
+	// Stop removes, and a Postgres that does not wait for the disk.
+	Ephemeral bool
+	// Dependencies tells what runs the servers.
+	Dependencies Dependencies `env:"DEPS" envDefault:"apt"`
+	// PostgresPort, RedisPort and S3Port are what the servers listen on.
+	PostgresPort int `env:"GRAF_POSTGRES_PORT" envDefault:"15432"`
+	RedisPort    int `env:"GRAF_REDIS_PORT" envDefault:"16379"`
+	S3Port       int `env:"GRAF_S3_PORT" envDefault:"19000"`
+	// Existing names servers that exist: for each part that is set, none is
+	// started.
+	Existing Connection `env:"-"`
+}
+
+// Connection is how clients reach the servers.
+type Connection struct {
+	DatabaseURL string `env:"DATABASE_URL"`
+	RedisURL    string `env:"REDIS_URL"`
+	S3          S3Connection
+}
+
+// S3Connection is how clients reach the object storage.
+type S3Connection struct {
+	Endpoint        string `env:"S3_ENDPOINT"`
+	Region          string `env:"S3_REGION"`
+	AccessKeyID     string `env:"S3_ACCESS_KEY_ID"`
+	SecretAccessKey string `env:"S3_SECRET_ACCESS_KEY"`
+}
+
+// ConfigFromEnvironment reads the configuration from environment variables.
+// Those that name existing servers start with prefix: "GRAF_", or "GRAF_TEST_"
+// for tests, which must not write to the servers of a running platform.
+func ConfigFromEnvironment(prefix string) (Config, error) {
+	config, err := env.ParseAs[Config]()
+	if err != nil {
+		return Config{}, err
+	}
+	config.Existing, err = env.ParseAsWithOptions[Connection](env.Options{Prefix: prefix})
+	return config, err
+}
+
+// Environment gives the connection as environment variables, NAME=value, each
+// name starting with prefix.
+func (c Connection) Environment(prefix string) []string {
+	return []string{
+		prefix + "DATABASE_URL=" + c.DatabaseURL,
+		prefix + "REDIS_URL=" + c.RedisURL,
+		prefix + "S3_ENDPOINT=" + c.S3.Endpoint,
+		prefix + "S3_REGION=" + c.S3.Region,
+		prefix + "S3_ACCESS_KEY_ID=" + c.S3.AccessKeyID,
+		prefix + "S3_SECRET_ACCESS_KEY=" + c.S3.SecretAccessKey,
+	}
+}
+
+func (c Config) validate() error {
+	var errs []error
+	if c.DataFolder == "" {
+		errs = append(errs, errors.New("no data folder given"))
+	}
+	if c.Dependencies != Local && c.Dependencies != Compose {
+		errs = append(errs, fmt.Errorf("DEPS=%s is unknown: use apt or compose", c.Dependencies))
+	}
+	ports := map[int]string{}
+	for variable, port := range map[string]int{portOfPostgres: c.PostgresPort, portOfRedis: c.RedisPort, portOfS3: c.S3Port} {
+		if c.Ephemeral {
+			break // it takes free ports
+		}
+		if port < 1 || port > 65535 {
+			errs = append(errs, fmt.Errorf("%s is %d: use 1 to 65535", variable, port))
+		}
+		if other, taken := ports[port]; taken {
+			errs = append(errs, fmt.Errorf("%s and %s are both %d: choose two ports", variable, other, port))
+		}
+		ports[port] = variable
+	}
+	return errors.Join(append(errs, c.Existing.validate())...)
+}
+
+func (c Connection) validate() error {
+	for name, text := range map[string]string{"DATABASE_URL": c.DatabaseURL, "REDIS_URL": c.RedisURL, "S3_ENDPOINT": c.S3.Endpoint} {
+		if text == "" {
+			continue
+		}
+		// The text is not shown: it may hold a password.
+		if u, err := url.Parse(text); err != nil || u.Host == "" {
+			return fmt.Errorf("GRAF_%s is no URL with a host", name)
+		}
+	}
+	if c.S3.Endpoint != "" && (c.S3.AccessKeyID == "" || c.S3.SecretAccessKey == "") {
+		return errors.New("GRAF_S3_ENDPOINT is set without GRAF_S3_ACCESS_KEY_ID and GRAF_S3_SECRET_ACCESS_KEY")
+	}
+	return nil
+}
+
+const (
+	portOfPostgres = "GRAF_POSTGRES_PORT"
+	portOfRedis    = "GRAF_REDIS_PORT"
+	portOfS3       = "GRAF_S3_PORT"
+)

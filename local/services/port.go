@@ -1,0 +1,49 @@
+package services
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"syscall"
+)
+
+// loopback is the address that every server listens on.
+const loopback = "127.0.0.1"
+
+// Free ports come from below the range (32768 and up on Linux) that outgoing
+// connections take theirs from, so that none slips in between the choice of a
+// port and its use, or while a server is stopped.
+const (
+	firstFreePort = 20000
+	lastFreePort  = 32000
+)
+
+// freePort finds a port that nothing listens on.
+func freePort() (int, error) {
+	for range 100 {
+		//nolint:gosec // chance, not secrecy, keeps two processes apart
+		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort)
+		if checkPort(port) == nil {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no free port found between %d and %d", firstFreePort, lastFreePort)
+}
+
+// checkPort fails with ErrPortTaken when another program listens on the port.
+func checkPort(port int) error {
+	listener, err := net.Listen("tcp", address(port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: another program listens on %s", ErrPortTaken, address(port))
+	}
+	if err != nil {
+		return fmt.Errorf("try port %d: %w", port, err)
+	}
+	return listener.Close()
+}
+
+func address(port int) string {
+	return net.JoinHostPort(loopback, strconv.Itoa(port))
+}

@@ -1,0 +1,75 @@
+package services
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// newRedis prepares a Redis of its own in folder.
+func newRedis(folder string, port int, ephemeral bool, report func(error)) (Server, string, error) {
+	password, err := secret(filepath.Join(folder, passwordFile))
+	if err != nil {
+		return nil, "", fmt.Errorf("prepare Redis: %w", err)
+	}
+	u := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: address(port), Path: "0"}
+	var program string
+	settings := filepath.Join(folder, "redis.conf")
+	return &process{
+		name:         "Redis",
+		folder:       folder,
+		port:         port,
+		portVariable: portOfRedis,
+		stopSignal:   syscall.SIGTERM,
+		prepare: func(context.Context) error {
+			if program, err = findRedis(); err != nil {
+				return err
+			}
+			// A file, for everybody may read a command line.
+			return os.WriteFile(settings, redisSettings(folder, port, password, ephemeral), 0o600)
+		},
+		command: func() *exec.Cmd {
+			cmd := exec.Command(program, settings)
+			cmd.Env, cmd.Dir = environment(), folder
+			return cmd
+		},
+		probe:  func(ctx context.Context) error { return probeRedis(ctx, u.String()) },
+		report: report,
+	}, u.String(), nil
+}
+
+func redisSettings(folder string, port int, password string, ephemeral bool) []byte {
+	appendOnly := "yes"
+	if ephemeral {
+		// Kept all the same over a stop and a start, which faults in tests are.
+		appendOnly = "yes\nappendfsync no"
+	}
+	// noeviction: caps and retry buckets are no cache; refuse rather than forget.
+	return fmt.Appendf(nil, `bind %s
+port %d
+dir %q
+requirepass %s
+appendonly %s
+save ""
+maxmemory-policy noeviction
+daemonize no
+`, loopback, port, folder, password, appendOnly)
+}
+
+// probeRedis asks whether the server at redisURL answers and has loaded its data.
+func probeRedis(ctx context.Context, redisURL string) error {
+	options, err := goredis.ParseURL(redisURL)
+	if err != nil {
+		return fmt.Errorf("the Redis URL: %w", err)
+	}
+	options.MaxRetries = -1
+	client := goredis.NewClient(options)
+	return errors.Join(client.Ping(ctx).Err(), client.Close())
+}
