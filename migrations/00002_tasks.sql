@@ -25,6 +25,10 @@ CREATE TABLE codex_tasks (
     max_attempts        smallint NOT NULL CHECK (max_attempts BETWEEN 1 AND 5),
     tags                text[] NOT NULL DEFAULT '{}',
     metadata            jsonb NOT NULL DEFAULT '{}',
+    -- Salts the digests that stand for the values of Secrets in this task's
+    -- snapshots, the same for all of them so that a change shows. Whoever
+    -- reads snapshots by the API does not see it and cannot guess values.
+    manifest_salt       bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()),
     trace_parent        text NOT NULL DEFAULT '',
     -- The attempt under way or last made; 0 before the first.
     attempt             smallint NOT NULL DEFAULT 0,
@@ -32,6 +36,8 @@ CREATE TABLE codex_tasks (
     not_before          timestamptz,
     cancel_requested_at timestamptz,
     cancel_requested_by text,
+    -- What the one who cancelled gave as the reason; the end of the task quotes it.
+    cancel_reason       text,
     last_event_sequence bigint NOT NULL DEFAULT 0,
     diff_digest         text,
     diff_unified        text,

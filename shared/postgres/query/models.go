@@ -146,11 +146,13 @@ type Task struct {
 	MaxAttempts       int16
 	Tags              []string
 	Metadata          json.RawMessage
+	ManifestSalt      []byte
 	TraceParent       string
 	Attempt           int16
 	NotBefore         *time.Time
 	CancelRequestedAt *time.Time
 	CancelRequestedBy *string
+	CancelReason      *string
 	LastEventSequence int64
 	DiffDigest        *string
 	DiffUnified       *string

@@ -12,7 +12,7 @@ import (
 )
 
 const getTask = `-- name: GetTask :one
-SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at FROM codex_tasks WHERE id = $1
+SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at FROM codex_tasks WHERE id = $1
 `
 
 func (q *Queries) GetTask(ctx context.Context, id uuid.UUID) (Task, error) {
@@ -36,11 +36,13 @@ func (q *Queries) GetTask(ctx context.Context, id uuid.UUID) (Task, error) {
 		&i.MaxAttempts,
 		&i.Tags,
 		&i.Metadata,
+		&i.ManifestSalt,
 		&i.TraceParent,
 		&i.Attempt,
 		&i.NotBefore,
 		&i.CancelRequestedAt,
 		&i.CancelRequestedBy,
+		&i.CancelReason,
 		&i.LastEventSequence,
 		&i.DiffDigest,
 		&i.DiffUnified,
@@ -60,7 +62,7 @@ func (q *Queries) GetTask(ctx context.Context, id uuid.UUID) (Task, error) {
 }
 
 const lockTask = `-- name: LockTask :one
-SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at FROM codex_tasks WHERE id = $1 FOR UPDATE
+SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at FROM codex_tasks WHERE id = $1 FOR UPDATE
 `
 
 // LockTask reads a task and holds its row until the transaction ends, so that
@@ -86,11 +88,13 @@ func (q *Queries) LockTask(ctx context.Context, id uuid.UUID) (Task, error) {
 		&i.MaxAttempts,
 		&i.Tags,
 		&i.Metadata,
+		&i.ManifestSalt,
 		&i.TraceParent,
 		&i.Attempt,
 		&i.NotBefore,
 		&i.CancelRequestedAt,
 		&i.CancelRequestedBy,
+		&i.CancelReason,
 		&i.LastEventSequence,
 		&i.DiffDigest,
 		&i.DiffUnified,
