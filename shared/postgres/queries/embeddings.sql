@@ -66,3 +66,9 @@ SELECT count(*) FROM (
     SELECT FROM codex_task_memory_index
     WHERE embedded_as IS NULL AND embedding_error IS NULL
       AND created_at <= now() - @min_age::interval LIMIT 1000) AS pending;
+
+-- name: GetPromptVector :one
+-- GetPromptVector reads the vector of the start of a task's prompt.
+SELECT e.embedding FROM codex_task_memory_index m
+JOIN codex_embeddings e ON e.content_hash = m.content_hash AND e.model = @model AND e.dimension = @dimension
+WHERE m.task_id = @task_id AND m.kind = 'prompt' AND m.ordinal = 0;

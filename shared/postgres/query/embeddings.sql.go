@@ -9,6 +9,7 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+	pgvector "github.com/pgvector/pgvector-go"
 	"time"
 )
 
@@ -66,6 +67,20 @@ func (q *Queries) CountPending(ctx context.Context, minAge time.Duration) (int64
 	var count int64
 	err := row.Scan(&count)
 	return count, err
+}
+
+const getPromptVector = `-- name: GetPromptVector :one
+SELECT e.embedding FROM codex_task_memory_index m
+JOIN codex_embeddings e ON e.content_hash = m.content_hash AND e.model = $1 AND e.dimension = $2
+WHERE m.task_id = $3 AND m.kind = 'prompt' AND m.ordinal = 0
+`
+
+// GetPromptVector reads the vector of the start of a task's prompt.
+func (q *Queries) GetPromptVector(ctx context.Context, model string, dimension int32, taskID uuid.UUID) (pgvector.HalfVector, error) {
+	row := q.db.QueryRow(ctx, getPromptVector, model, dimension, taskID)
+	var embedding pgvector.HalfVector
+	err := row.Scan(&embedding)
+	return embedding, err
 }
 
 const insertEmbeddings = `-- name: InsertEmbeddings :exec

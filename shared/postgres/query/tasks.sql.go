@@ -7,6 +7,7 @@ package query
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -61,6 +62,128 @@ func (q *Queries) GetTask(ctx context.Context, id uuid.UUID) (Task, error) {
 	return i, err
 }
 
+const listHolding = `-- name: ListHolding :many
+SELECT id, caller, namespaces, priority, attempt, created_at, timeout_seconds, deadline_at
+FROM codex_tasks WHERE status IN ('launching', 'running', 'finalizing')
+`
+
+type ListHoldingRow struct {
+	ID             uuid.UUID
+	Caller         string
+	Namespaces     []string
+	Priority       int16
+	Attempt        int16
+	CreatedAt      time.Time
+	TimeoutSeconds int32
+	DeadlineAt     *time.Time
+}
+
+// ListHolding lists the tasks that hold a slot.
+func (q *Queries) ListHolding(ctx context.Context) ([]ListHoldingRow, error) {
+	rows, err := q.db.Query(ctx, listHolding)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListHoldingRow{}
+	for rows.Next() {
+		var i ListHoldingRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Caller,
+			&i.Namespaces,
+			&i.Priority,
+			&i.Attempt,
+			&i.CreatedAt,
+			&i.TimeoutSeconds,
+			&i.DeadlineAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listQueued = `-- name: ListQueued :many
+SELECT id, caller, namespaces, priority, attempt, created_at FROM codex_tasks
+WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now())
+ORDER BY priority DESC, created_at LIMIT $1
+`
+
+type ListQueuedRow struct {
+	ID         uuid.UUID
+	Caller     string
+	Namespaces []string
+	Priority   int16
+	Attempt    int16
+	CreatedAt  time.Time
+}
+
+// ListQueued lists the tasks that may start now, in the order in which they
+// should.
+func (q *Queries) ListQueued(ctx context.Context, maxRows int32) ([]ListQueuedRow, error) {
+	rows, err := q.db.Query(ctx, listQueued, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListQueuedRow{}
+	for rows.Next() {
+		var i ListQueuedRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Caller,
+			&i.Namespaces,
+			&i.Priority,
+			&i.Attempt,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listStaleLaunches = `-- name: ListStaleLaunches :many
+SELECT id, attempt FROM codex_tasks
+WHERE status = 'launching' AND launching_at < now() - $1::interval
+ORDER BY launching_at LIMIT $2
+`
+
+type ListStaleLaunchesRow struct {
+	ID      uuid.UUID
+	Attempt int16
+}
+
+// ListStaleLaunches lists launches that nobody seems to be carrying on.
+func (q *Queries) ListStaleLaunches(ctx context.Context, minAge time.Duration, maxRows int32) ([]ListStaleLaunchesRow, error) {
+	rows, err := q.db.Query(ctx, listStaleLaunches, minAge, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListStaleLaunchesRow{}
+	for rows.Next() {
+		var i ListStaleLaunchesRow
+		if err := rows.Scan(&i.ID, &i.Attempt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockTask = `-- name: LockTask :one
 SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at FROM codex_tasks WHERE id = $1 FOR UPDATE
 `
@@ -110,5 +233,54 @@ func (q *Queries) LockTask(ctx context.Context, id uuid.UUID) (Task, error) {
 		&i.DeadlineAt,
 		&i.UpdatedAt,
 	)
+	return i, err
+}
+
+const startAttempt = `-- name: StartAttempt :one
+WITH task AS (
+    UPDATE codex_tasks
+    SET status = 'running', updated_by = $1, deadline_at = $2
+    WHERE id = $3 AND status = 'launching' AND codex_tasks.attempt = $4
+    RETURNING id, codex_tasks.attempt, cancel_requested_at
+), attempt AS (
+    UPDATE codex_task_attempts a
+    SET started_at = coalesce(started_at, now()), execution_kind = $5, execution_name = $6,
+        execution_namespace = $7, execution_uid = $8
+    WHERE a.task_id = $3 AND a.attempt = $4
+)
+SELECT task.id, task.cancel_requested_at FROM task
+`
+
+type StartAttemptParams struct {
+	UpdatedBy  string
+	DeadlineAt *time.Time
+	TaskID     uuid.UUID
+	Attempt    int16
+	Kind       *string
+	Name       *string
+	Namespace  *string
+	Uid        *string
+}
+
+type StartAttemptRow struct {
+	ID                uuid.UUID
+	CancelRequestedAt *time.Time
+}
+
+// StartAttempt notes what runs an attempt and moves its task to running. No row: it went on without
+// us, because its execution has ended already or another launch was faster.
+func (q *Queries) StartAttempt(ctx context.Context, arg StartAttemptParams) (StartAttemptRow, error) {
+	row := q.db.QueryRow(ctx, startAttempt,
+		arg.UpdatedBy,
+		arg.DeadlineAt,
+		arg.TaskID,
+		arg.Attempt,
+		arg.Kind,
+		arg.Name,
+		arg.Namespace,
+		arg.Uid,
+	)
+	var i StartAttemptRow
+	err := row.Scan(&i.ID, &i.CancelRequestedAt)
 	return i, err
 }

@@ -1,0 +1,32 @@
+-- name: BeginAttempt :one
+-- BeginAttempt moves a queued task to launching and stores what its next
+-- attempt is given: prompt, memories, the container's token. No row: the task
+-- is not queued, or not for this attempt.
+WITH task AS (
+    UPDATE codex_tasks
+    SET status = 'launching', updated_by = @updated_by, attempt = @attempt::smallint, not_before = NULL,
+        failure_class = NULL, failure_reason = NULL, deadline_at = NULL
+    WHERE id = @task_id AND status = 'queued' AND codex_tasks.attempt = @attempt::smallint - 1
+    RETURNING id, codex_tasks.attempt
+), attempt AS (
+    INSERT INTO codex_task_attempts (task_id, attempt, prompt, recall_mode, recall_reason)
+    SELECT id, task.attempt, @prompt, @recall_mode, @recall_reason FROM task
+), token AS (
+    INSERT INTO codex_task_tokens (token_hash, task_id, issued_to)
+    SELECT @token_hash, id, 'attempt ' || task.attempt FROM task
+), recalls AS (
+    INSERT INTO codex_task_recalls (task_id, attempt, rank, memory_id, score)
+    SELECT task.id, task.attempt, r.rank, r.memory_id, r.score
+    FROM task, (SELECT unnest(@ranks::smallint[]) AS rank, unnest(@memory_ids::uuid[]) AS memory_id,
+                       unnest(@scores::real[]) AS score) AS r
+)
+SELECT id FROM task;
+
+-- name: GetAttempt :one
+SELECT * FROM codex_task_attempts WHERE task_id = $1 AND attempt = $2;
+
+-- name: ListAttempts :many
+SELECT * FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt;
+
+-- name: CountRecalls :one
+SELECT count(*) FROM codex_task_recalls WHERE task_id = $1 AND attempt = $2;
