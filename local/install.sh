@@ -94,9 +94,14 @@ install_pgvector() {
     step "install postgresql-$version-pgvector" apt_install "postgresql-$version-pgvector"
     return
   fi
-  available "postgresql-server-dev-$version" ||
+  local headers=postgresql-server-dev-$version
+  available "$headers" ||
     fail "no package has pgvector for PostgreSQL $version, nor the headers to build it: install either, or set ${variables}_DATABASE_URL"
-  step "install what builds pgvector" apt_install "postgresql-server-dev-$version" gcc libc6-dev make dpkg-dev
+  # The headers of the very server that is installed, which so stays as it is.
+  local installed
+  installed=$(dpkg-query -W -f '${Version}' "postgresql-$version")
+  [[ -z $(apt-cache show "$headers=$installed" 2>/dev/null) ]] || headers=$headers=$installed
+  step "install what builds pgvector" apt_install "$headers" gcc libc6-dev make dpkg-dev
   step "build and install pgvector for PostgreSQL $version" build_pgvector "$folder/pg_config"
 }
 
@@ -151,7 +156,7 @@ refresh_lists() {
 apt_install() {
   keep_daemons_off
   export DEBIAN_FRONTEND=noninteractive
-  local package install=(apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@")
+  local package install=(apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends --no-upgrade "$@")
   # Lists that are missing or name files the mirror no longer has make it fail once.
   if ! "${install[@]}"; then
     refresh_lists

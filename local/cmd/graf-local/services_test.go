@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestServices(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	output := filepath.Join(folder, "output")
+	script := `env | grep '^GRAF_TEST_' | sort | cut -d = -f 1 > "$0"; exit 7`
+	status := execute(context.Background(), []string{"services", "--ephemeral", "--data", folder, "--", "sh", "-c", script, output})
+	if status != 7 {
+		t.Errorf("exit status %d, want the command's, 7", status)
+	}
+	names, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "GRAF_TEST_DATABASE_URL GRAF_TEST_REDIS_URL GRAF_TEST_S3_ACCESS_KEY_ID GRAF_TEST_S3_ENDPOINT GRAF_TEST_S3_REGION GRAF_TEST_S3_SECRET_ACCESS_KEY"
+	if got := strings.Join(strings.Fields(string(names)), " "); got != want {
+		t.Errorf("the command saw %s, want %s", got, want)
+	}
+	if left, err := os.ReadDir(filepath.Join(folder, "ephemeral")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestServicesRefuses(t *testing.T) {
+	t.Parallel()
+	for name, arguments := range map[string][]string{
+		"no command":      {"services"},
+		"unknown command": {"services", "--ephemeral", "--data", t.TempDir(), "--", "no-such-program"},
+		"unknown flag":    {"services", "--forever", "--", "true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if status := execute(context.Background(), arguments); status != 1 {
+				t.Errorf("exit status %d, want 1", status)
+			}
+		})
+	}
+}
+
+func TestRunForwarding(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("sh", "-c", "trap 'exit 5' TERM; read unused")
+	input, err := cmd.StdinPipe() // kept open, so that only the signal ends it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = input.Close() }()
+	failed := make(chan error, 1)
+	failed <- os.ErrClosed
+	err = runForwarding(cmd, failed)
+	if err == nil || !strings.Contains(err.Error(), os.ErrClosed.Error()) {
+		t.Errorf("got %v, want the server's failure", err)
+	}
+}
