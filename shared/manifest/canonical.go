@@ -1,0 +1,192 @@
+package manifest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"unicode/utf8"
+)
+
+// ErrNoSalt says that a Secret cannot be taken: short values could be guessed by unsalted digests.
+var ErrNoSalt = errors.New("a Secret needs a salt for the digests of its values")
+
+// serverMetadata are the fields of metadata that the API server sets.
+var serverMetadata = []string{
+	"managedFields", "resourceVersion", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+	"generation", "selfLink",
+}
+
+// serverAnnotations are annotations that kubectl and controllers set. The first holds a whole copy of the resource,
+// values of Secrets included.
+var serverAnnotations = []string{"kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision"}
+
+// digested is the form of a Secret's value in a canonical object, which is left as it is when read back.
+var digested = regexp.MustCompile(`^sha256-salted:[0-9a-f]{64}$`)
+
+// canonicalize copies a resource into canonical form.
+func canonicalize(content map[string]any, salt []byte) (map[string]any, error) {
+	nodes := 0
+	copied, err := normalize(content, "", 1, &nodes)
+	if err != nil {
+		return nil, err
+	}
+	object := copied.(map[string]any)
+	delete(object, "status")
+	if metadata, ok := object["metadata"].(map[string]any); ok {
+		stripMetadata(metadata)
+	}
+	if object["kind"] == "Secret" && object["apiVersion"] == "v1" {
+		if err := redact(object, salt); err != nil {
+			return nil, err
+		}
+	}
+	return object, nil
+}
+
+func stripMetadata(metadata map[string]any) {
+	for _, field := range serverMetadata {
+		delete(metadata, field)
+	}
+	annotations, ok := metadata["annotations"].(map[string]any)
+	if !ok {
+		return
+	}
+	for _, name := range serverAnnotations {
+		delete(annotations, name)
+	}
+	if len(annotations) == 0 {
+		delete(metadata, "annotations")
+	}
+}
+
+// redact replaces a Secret's values by digests. Like the API server it folds stringData into data.
+func redact(secret map[string]any, salt []byte) error {
+	digests := map[string]any{}
+	for _, field := range []string{"data", "stringData"} {
+		if _, present := secret[field]; !present {
+			continue
+		}
+		if len(salt) == 0 {
+			return ErrNoSalt
+		}
+		values, ok := secret[field].(map[string]any)
+		if !ok {
+			return fmt.Errorf("%s of a Secret must be a mapping", field)
+		}
+		for key, value := range values {
+			text, ok := value.(string)
+			if !ok { // As text, so that nothing unredacted gets through.
+				text = fmt.Sprint(value)
+			}
+			digests[key] = redactedValue(text, field == "data", salt)
+		}
+		delete(secret, field)
+	}
+	if len(digests) > 0 {
+		secret["data"] = digests
+	}
+	return nil
+}
+
+func redactedValue(text string, encoded bool, salt []byte) string {
+	if digested.MatchString(text) {
+		return text
+	}
+	value := []byte(text)
+	if encoded {
+		if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+			value = decoded
+		}
+	}
+	mac := hmac.New(sha256.New, salt)
+	mac.Write(value)
+	return "sha256-salted:" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// normalize copies a decoded value, drops nulls and brings numbers into one form each, within bounds.
+func normalize(value any, path string, depth int, nodes *int) (any, error) {
+	if *nodes++; *nodes > maxNodes {
+		return nil, fmt.Errorf("more than %d values", maxNodes)
+	}
+	if depth > MaxDepth {
+		return nil, fmt.Errorf("%s is nested more than %d levels deep", shortened(path, 200), MaxDepth)
+	}
+	switch value := value.(type) {
+	case map[string]any:
+		copied := make(map[string]any, len(value))
+		for key, item := range value {
+			if item == nil { // The same as absent.
+				continue
+			}
+			if !utf8.ValidString(key) {
+				return nil, fmt.Errorf("a key under %q is not valid UTF-8", path)
+			}
+			normal, err := normalize(item, join(path, key), depth+1, nodes)
+			if err != nil {
+				return nil, err
+			}
+			copied[key] = normal
+		}
+		return copied, nil
+	case []any:
+		copied := make([]any, len(value))
+		for i, item := range value {
+			normal, err := normalize(item, path+"["+strconv.Itoa(i)+"]", depth+1, nodes)
+			if err != nil {
+				return nil, err
+			}
+			copied[i] = normal
+		}
+		return copied, nil
+	default:
+		return scalar(value, path)
+	}
+}
+
+func scalar(value any, path string) (any, error) {
+	switch value := value.(type) {
+	case nil, bool:
+		return value, nil
+	case string:
+		if !utf8.ValidString(value) {
+			return nil, fmt.Errorf("%s is not valid UTF-8", path)
+		}
+		return value, nil
+	case int:
+		return int64(value), nil
+	case int64:
+		return value, nil
+	case float64:
+		return number(value, path)
+	case json.Number:
+		if whole, err := value.Int64(); err == nil {
+			return whole, nil
+		}
+		float, err := value.Float64()
+		if err != nil {
+			return nil, fmt.Errorf("%s: number %s is out of range", path, shortened(value.String(), 40))
+		}
+		return number(float, path)
+	default:
+		return nil, fmt.Errorf("%s has a value of type %T, which JSON does not have", path, value)
+	}
+}
+
+// number writes whole numbers as integers: 3 and 3.0 are one value.
+func number(value float64, path string) (any, error) {
+	const exact = 1 << 53
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return nil, fmt.Errorf("%s is not a finite number", path)
+	}
+	if value == math.Trunc(value) && math.Abs(value) <= exact {
+		return int64(value), nil
+	}
+	return value, nil
+}

@@ -1,0 +1,73 @@
+package manifest
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+)
+
+// contextLines are shown around each change.
+const contextLines = 3
+
+// unified is the unified diff of one resource as YAML.
+func (p pair) unified() string {
+	oldLabel, newLabel, oldText, newText := "/dev/null", "/dev/null", "", ""
+	if p.before != nil {
+		oldLabel, oldText = "before/"+p.before.Ref.path(), p.before.YAML()
+	}
+	if p.after != nil {
+		newLabel, newText = "after/"+p.after.Ref.path(), p.after.YAML()
+	}
+	diff, err := udiff.ToUnifiedDiff(oldLabel, newLabel, oldText, udiff.Lines(oldText, newText), contextLines)
+	if err != nil { // Only edits that contradict each other.
+		return fmt.Sprintf("--- %s\n+++ %s\n# no diff: %v\n", oldLabel, newLabel, err)
+	}
+	renumber(diff.Hunks)
+	return diff.String()
+}
+
+// renumber sets where each hunk starts in the new text. go-udiff v0.4.1 gets it wrong after a hunk that joins edits.
+func renumber(hunks []*udiff.Hunk) {
+	grown := 0
+	for _, hunk := range hunks {
+		hunk.ToLine = hunk.FromLine + grown
+		for _, line := range hunk.Lines {
+			switch line.Kind {
+			case udiff.Insert:
+				grown++
+			case udiff.Delete:
+				grown--
+			}
+		}
+	}
+}
+
+// limited collects text up to a bound, whole lines only, and says at its end what is missing.
+type limited struct {
+	strings.Builder
+	most, omitted int
+}
+
+// write adds a resource's text, which is not made once the bound is reached.
+func (l *limited) write(text func() string) {
+	// Room for the closing line.
+	room := l.most - l.Len() - 100
+	if l.omitted > 0 || room <= 0 {
+		l.omitted++
+		return
+	}
+	made := text()
+	if len(made) > room {
+		l.omitted++
+		made = made[:strings.LastIndexByte(made[:room], '\n')+1]
+	}
+	l.WriteString(made)
+}
+
+func (l *limited) String() string {
+	if l.omitted == 0 {
+		return l.Builder.String()
+	}
+	return l.Builder.String() + fmt.Sprintf("# cut here: %d resources are not shown, or not in full\n", l.omitted)
+}
