@@ -74,6 +74,8 @@ CREATE TABLE codex_task_attempts (
     execution_name      text,
     execution_namespace text,
     execution_uid       text,
+    -- How often the cluster did not take it.
+    launch_failures     integer NOT NULL DEFAULT 0,
     exit_code           integer,
     failure_class       text,
     failure_reason      text,
@@ -116,13 +118,13 @@ BEGIN
     IF NEW.status = OLD.status THEN
         RETURN NEW;
     END IF;
-    IF NOT CASE OLD.status
+    IF NOT (CASE OLD.status
         WHEN 'queued'     THEN NEW.status IN ('launching', 'cancelled')
         WHEN 'launching'  THEN NEW.status IN ('running', 'queued', 'finalizing', 'cancelled', 'failed')
         WHEN 'running'    THEN NEW.status IN ('finalizing')
         WHEN 'finalizing' THEN NEW.status IN ('succeeded', 'failed', 'cancelled', 'timed_out', 'queued')
         ELSE false
-    END THEN
+    END) THEN
         RAISE EXCEPTION 'codex task %: no transition from % to %', OLD.id, OLD.status, NEW.status
             USING ERRCODE = 'GR001';
     END IF;

@@ -65,7 +65,11 @@ CREATE TABLE codex_task_memory_index (
     UNIQUE (task_id, kind, ordinal)
 );
 CREATE INDEX codex_task_memory_index_fts ON codex_task_memory_index USING gin (fts);
-CREATE INDEX codex_task_memory_index_hash ON codex_task_memory_index (content_hash);
+-- From a vector to the newest memory with its text.
+CREATE INDEX codex_task_memory_index_hash ON codex_task_memory_index (content_hash, id);
+-- A search with filters that few memories pass compares exactly those.
+CREATE INDEX codex_task_memory_index_filters ON codex_task_memory_index
+    USING gin (namespaces, resource_kinds, tags);
 CREATE INDEX codex_task_memory_index_pending ON codex_task_memory_index (created_at)
     WHERE embedded_as IS NULL AND embedding_error IS NULL;
 CREATE INDEX codex_task_memory_index_embedded_as ON codex_task_memory_index (embedded_as)

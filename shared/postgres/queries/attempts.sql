@@ -6,7 +6,7 @@ WITH task AS (
     UPDATE codex_tasks
     SET status = 'launching', updated_by = @updated_by, attempt = @attempt::smallint, not_before = NULL,
         failure_class = NULL, failure_reason = NULL, deadline_at = NULL
-    WHERE id = @task_id AND status = 'queued' AND codex_tasks.attempt = @attempt::smallint - 1
+    WHERE id = @task_id AND status = 'queued' AND codex_tasks.attempt + 1 = @attempt::smallint
     RETURNING id, codex_tasks.attempt
 ), attempt AS (
     INSERT INTO codex_task_attempts (task_id, attempt, prompt, recall_mode, recall_reason)
@@ -30,3 +30,12 @@ SELECT * FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt;
 
 -- name: CountRecalls :one
 SELECT count(*) FROM codex_task_recalls WHERE task_id = $1 AND attempt = $2;
+
+-- name: CountLaunchFailure :one
+UPDATE codex_task_attempts SET launch_failures = launch_failures + 1
+WHERE task_id = $1 AND attempt = $2 RETURNING launch_failures;
+
+-- name: FailAttempt :exec
+UPDATE codex_task_attempts
+SET failure_class = @failure_class, failure_reason = @failure_reason, exit_code = @exit_code, finished_at = now()
+WHERE task_id = @task_id AND attempt = @attempt;

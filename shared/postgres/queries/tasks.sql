@@ -39,3 +39,12 @@ WITH task AS (
     WHERE a.task_id = @task_id AND a.attempt = @attempt
 )
 SELECT task.id, task.cancel_requested_at FROM task;
+
+-- name: FailLaunch :one
+-- FailLaunch ends a task whose execution cannot be started. No row: it went on
+-- without us.
+UPDATE codex_tasks
+SET status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'cancelled' END,
+    updated_by = @updated_by, failure_class = @failure_class, failure_reason = @failure_reason
+WHERE id = @task_id AND status = 'launching' AND attempt = @attempt
+RETURNING *;

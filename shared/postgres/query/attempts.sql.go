@@ -16,34 +16,34 @@ WITH task AS (
     UPDATE codex_tasks
     SET status = 'launching', updated_by = $1, attempt = $2::smallint, not_before = NULL,
         failure_class = NULL, failure_reason = NULL, deadline_at = NULL
-    WHERE id = $3 AND status = 'queued' AND codex_tasks.attempt = $4    RETURNING id, codex_tasks.attempt
+    WHERE id = $3 AND status = 'queued' AND codex_tasks.attempt + 1 = $2::smallint
+    RETURNING id, codex_tasks.attempt
 ), attempt AS (
     INSERT INTO codex_task_attempts (task_id, attempt, prompt, recall_mode, recall_reason)
-    SELECT id, task.attempt, $5, $6, $7 FROM task
+    SELECT id, task.attempt, $4, $5, $6 FROM task
 ), token AS (
     INSERT INTO codex_task_tokens (token_hash, task_id, issued_to)
-    SELECT $8, id, 'attempt ' || task.attempt FROM task
+    SELECT $7, id, 'attempt ' || task.attempt FROM task
 ), recalls AS (
     INSERT INTO codex_task_recalls (task_id, attempt, rank, memory_id, score)
     SELECT task.id, task.attempt, r.rank, r.memory_id, r.score
-    FROM task, (SELECT unnest($9::smallint[]) AS rank, unnest($10::uuid[]) AS memory_id,
-                       unnest($11::real[]) AS score) AS r
+    FROM task, (SELECT unnest($8::smallint[]) AS rank, unnest($9::uuid[]) AS memory_id,
+                       unnest($10::real[]) AS score) AS r
 )
 SELECT id FROM task
 `
 
 type BeginAttemptParams struct {
-	UpdatedBy            string
-	Attempt              int16
-	TaskID               uuid.UUID
-	AttemptpgCatalogint2 int16
-	Prompt               string
-	RecallMode           string
-	RecallReason         string
-	TokenHash            []byte
-	Ranks                []int16
-	MemoryIds            []uuid.UUID
-	Scores               []float32
+	UpdatedBy    string
+	Attempt      int16
+	TaskID       uuid.UUID
+	Prompt       string
+	RecallMode   string
+	RecallReason string
+	TokenHash    []byte
+	Ranks        []int16
+	MemoryIds    []uuid.UUID
+	Scores       []float32
 }
 
 // BeginAttempt moves a queued task to launching and stores what its next
@@ -54,7 +54,6 @@ func (q *Queries) BeginAttempt(ctx context.Context, arg BeginAttemptParams) (uui
 		arg.UpdatedBy,
 		arg.Attempt,
 		arg.TaskID,
-		arg.AttemptpgCatalogint2,
 		arg.Prompt,
 		arg.RecallMode,
 		arg.RecallReason,
@@ -68,6 +67,18 @@ func (q *Queries) BeginAttempt(ctx context.Context, arg BeginAttemptParams) (uui
 	return id, err
 }
 
+const countLaunchFailure = `-- name: CountLaunchFailure :one
+UPDATE codex_task_attempts SET launch_failures = launch_failures + 1
+WHERE task_id = $1 AND attempt = $2 RETURNING launch_failures
+`
+
+func (q *Queries) CountLaunchFailure(ctx context.Context, taskID uuid.UUID, attempt int16) (int32, error) {
+	row := q.db.QueryRow(ctx, countLaunchFailure, taskID, attempt)
+	var launch_failures int32
+	err := row.Scan(&launch_failures)
+	return launch_failures, err
+}
+
 const countRecalls = `-- name: CountRecalls :one
 SELECT count(*) FROM codex_task_recalls WHERE task_id = $1 AND attempt = $2
 `
@@ -79,8 +90,33 @@ func (q *Queries) CountRecalls(ctx context.Context, taskID uuid.UUID, attempt in
 	return count, err
 }
 
+const failAttempt = `-- name: FailAttempt :exec
+UPDATE codex_task_attempts
+SET failure_class = $1, failure_reason = $2, exit_code = $3, finished_at = now()
+WHERE task_id = $4 AND attempt = $5
+`
+
+type FailAttemptParams struct {
+	FailureClass  *string
+	FailureReason *string
+	ExitCode      *int32
+	TaskID        uuid.UUID
+	Attempt       int16
+}
+
+func (q *Queries) FailAttempt(ctx context.Context, arg FailAttemptParams) error {
+	_, err := q.db.Exec(ctx, failAttempt,
+		arg.FailureClass,
+		arg.FailureReason,
+		arg.ExitCode,
+		arg.TaskID,
+		arg.Attempt,
+	)
+	return err
+}
+
 const getAttempt = `-- name: GetAttempt :one
-SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 AND attempt = $2
+SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 AND attempt = $2
 `
 
 func (q *Queries) GetAttempt(ctx context.Context, taskID uuid.UUID, attempt int16) (Attempt, error) {
@@ -96,6 +132,7 @@ func (q *Queries) GetAttempt(ctx context.Context, taskID uuid.UUID, attempt int1
 		&i.ExecutionName,
 		&i.ExecutionNamespace,
 		&i.ExecutionUid,
+		&i.LaunchFailures,
 		&i.ExitCode,
 		&i.FailureClass,
 		&i.FailureReason,
@@ -107,7 +144,7 @@ func (q *Queries) GetAttempt(ctx context.Context, taskID uuid.UUID, attempt int1
 }
 
 const listAttempts = `-- name: ListAttempts :many
-SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt
+SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt
 `
 
 func (q *Queries) ListAttempts(ctx context.Context, taskID uuid.UUID) ([]Attempt, error) {
@@ -129,6 +166,7 @@ func (q *Queries) ListAttempts(ctx context.Context, taskID uuid.UUID) ([]Attempt
 			&i.ExecutionName,
 			&i.ExecutionNamespace,
 			&i.ExecutionUid,
+			&i.LaunchFailures,
 			&i.ExitCode,
 			&i.FailureClass,
 			&i.FailureReason,

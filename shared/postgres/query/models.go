@@ -37,6 +37,7 @@ type Attempt struct {
 	ExecutionName      *string
 	ExecutionNamespace *string
 	ExecutionUid       *string
+	LaunchFailures     int32
 	ExitCode           *int32
 	FailureClass       *string
 	FailureReason      *string

@@ -12,6 +12,76 @@ import (
 	"github.com/google/uuid"
 )
 
+const failLaunch = `-- name: FailLaunch :one
+UPDATE codex_tasks
+SET status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'cancelled' END,
+    updated_by = $1, failure_class = $2, failure_reason = $3
+WHERE id = $4 AND status = 'launching' AND attempt = $5
+RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at
+`
+
+type FailLaunchParams struct {
+	UpdatedBy     string
+	FailureClass  *string
+	FailureReason *string
+	TaskID        uuid.UUID
+	Attempt       int16
+}
+
+// FailLaunch ends a task whose execution cannot be started. No row: it went on
+// without us.
+func (q *Queries) FailLaunch(ctx context.Context, arg FailLaunchParams) (Task, error) {
+	row := q.db.QueryRow(ctx, failLaunch,
+		arg.UpdatedBy,
+		arg.FailureClass,
+		arg.FailureReason,
+		arg.TaskID,
+		arg.Attempt,
+	)
+	var i Task
+	err := row.Scan(
+		&i.ID,
+		&i.Caller,
+		&i.IdempotencyKey,
+		&i.RequestDigest,
+		&i.Status,
+		&i.UpdatedBy,
+		&i.Prompt,
+		&i.TargetResources,
+		&i.Namespaces,
+		&i.ResourceKinds,
+		&i.OrchestrationMode,
+		&i.Agent,
+		&i.Priority,
+		&i.TimeoutSeconds,
+		&i.MaxAttempts,
+		&i.Tags,
+		&i.Metadata,
+		&i.ManifestSalt,
+		&i.TraceParent,
+		&i.Attempt,
+		&i.NotBefore,
+		&i.CancelRequestedAt,
+		&i.CancelRequestedBy,
+		&i.CancelReason,
+		&i.LastEventSequence,
+		&i.DiffDigest,
+		&i.DiffUnified,
+		&i.DiffSummary,
+		&i.FailureClass,
+		&i.FailureReason,
+		&i.CreatedAt,
+		&i.QueuedAt,
+		&i.LaunchingAt,
+		&i.StartedAt,
+		&i.FinalizingAt,
+		&i.FinishedAt,
+		&i.DeadlineAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
 const getTask = `-- name: GetTask :one
 SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at FROM codex_tasks WHERE id = $1
 `

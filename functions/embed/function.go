@@ -1,0 +1,75 @@
+// Package embed is Graf's embed function: it gives the texts of tasks (prompts,
+// snapshots, diffs, events, outcomes) their vectors, by which later tasks find
+// them. It consumes the events that announce new texts, and memory.pending for
+// those whose embedding failed or was missed.
+package embed
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/graf-run/graf/shared/delivery"
+	"github.com/graf-run/graf/shared/embedding"
+	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/function"
+	"github.com/graf-run/graf/shared/postgres"
+	"github.com/graf-run/graf/shared/problem"
+	"github.com/graf-run/graf/shared/redisdb"
+	"github.com/graf-run/graf/shared/retry"
+)
+
+// New makes the function for func-go's runtime.
+func New() *function.Instance { return function.New("embed", start) }
+
+func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
+	var c Config
+	if err := scope.Configure(&c); err != nil {
+		return nil, err
+	}
+	pool, err := postgres.Open(ctx, c.Postgres)
+	if err != nil {
+		return nil, err
+	}
+	scope.Close(pool.Close)
+	redis, err := redisdb.Open(c.Redis)
+	if err != nil {
+		return nil, err
+	}
+	scope.OnStop(func(context.Context) error { return redis.Close() })
+	model, err := embedding.New(c.Embedding)
+	if err != nil {
+		return nil, err
+	}
+	bucket, err := retry.NewBucket(redis, "embedding", c.retry(), retry.Options{Prefix: c.Redis.Prefix})
+	if err != nil {
+		return nil, err
+	}
+	e := &Embedder{pool: pool, model: model, bucket: bucket, attempts: c.RetryAttempts, log: slog.Default()}
+	return delivery.NewReceiver(map[string]delivery.HandlerFunc{
+		event.TypeTaskSubmitted: e.handleTask,
+		event.TypeTaskReported:  e.handleTask,
+		event.TypeTaskFinished:  e.handleFinished,
+		event.TypeMemoryPending: func(ctx context.Context, _ event.Event) error { return e.EmbedPending(ctx) },
+	}), nil
+}
+
+// handleTask embeds the texts of the task that the event is about.
+func (e *Embedder) handleTask(ctx context.Context, ev event.Event) error {
+	task, err := uuid.Parse(ev.Subject())
+	if err != nil {
+		return problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/subject", Detail: "must be a task's id"})
+	}
+	return e.EmbedTask(ctx, task)
+}
+
+// handleFinished is handleTask, and renews some vectors of another model: once
+// for each task, so that a change of model is carried over in the background.
+func (e *Embedder) handleFinished(ctx context.Context, ev event.Event) error {
+	if err := e.handleTask(ctx, ev); err != nil {
+		return err
+	}
+	return e.EmbedOutdated(ctx)
+}

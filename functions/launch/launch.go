@@ -1,0 +1,323 @@
+package launch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/auth"
+	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/manifest"
+	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/retry"
+)
+
+// actor is the function's name in the audit.
+const actor = "graf/launch"
+
+// cluster starts and stops executions; *kube.Client is the real one.
+type cluster interface {
+	Launch(ctx context.Context, spec kube.JobSpec) (kube.Execution, error)
+	Delete(ctx context.Context, execution kube.Execution) error
+}
+
+// Launcher gives tasks a slot and starts their executions.
+type Launcher struct {
+	pool      *pgxpool.Pool
+	outbox    *outbox.Outbox
+	slots     *limiter.Slots
+	bucket    *retry.Bucket
+	cluster   cluster
+	recaller  recaller
+	execution ExecutionConfig
+	// attempts is after how many failed launches a task fails.
+	attempts int
+	log      *slog.Logger
+}
+
+// launchAdmitted starts the attempt that was given a slot, by its limiter.AttemptID.
+func (l *Launcher) launchAdmitted(ctx context.Context, attemptID string) error {
+	id, attempt, err := limiter.ParseAttemptID(attemptID)
+	if err != nil {
+		return err
+	}
+	taskID, err := uuid.Parse(id)
+	if err != nil {
+		return fmt.Errorf("slots: %q is not a task: %w", id, err)
+	}
+	task, err := query.New(l.pool).GetTask(ctx, taskID)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read task %s: %w", taskID, err)
+	}
+	switch {
+	case task.Status == "queued" && int(task.Attempt)+1 == attempt:
+		return l.begin(ctx, task)
+	case task.Status == "launching" && int(task.Attempt) == attempt:
+		return l.start(ctx, task)
+	}
+	// Cancelled or gone on in the meantime: its slot is free again.
+	_, err = l.slots.Release(ctx, attemptID)
+	return err
+}
+
+// begin recalls what earlier tasks taught, moves the task to launching with its
+// enriched prompt, and starts it.
+func (l *Launcher) begin(ctx context.Context, task query.Task) error {
+	attempt := task.Attempt + 1
+	previous, err := l.previousFailure(ctx, task)
+	if err != nil {
+		return err
+	}
+	recalled := l.recaller.recall(ctx, task)
+	token, hash := auth.NewTaskToken()
+	params := query.BeginAttemptParams{
+		UpdatedBy: actor, TaskID: task.ID, Attempt: attempt, TokenHash: hash,
+		Prompt:     enrich(task.Prompt, recalled.hits, previous),
+		RecallMode: recalled.mode, RecallReason: recalled.reason,
+	}
+	for i, hit := range recalled.hits {
+		params.Ranks = append(params.Ranks, int16(i+1))
+		params.MemoryIds = append(params.MemoryIds, hit.MemoryID)
+		params.Scores = append(params.Scores, float32(hit.Score))
+	}
+	if _, err := query.New(l.pool).BeginAttempt(ctx, params); errors.Is(err, pgx.ErrNoRows) {
+		// Another launch was faster, or the task was cancelled: launchAdmitted
+		// of the winner, or the sweep, looks after the slot.
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("begin attempt %d of task %s: %w", attempt, task.ID, err)
+	}
+	task.Attempt = attempt
+	return l.launch(ctx, task, launchInput{
+		prompt: params.Prompt, token: token, memories: len(recalled.hits), mode: recalled.mode,
+	})
+}
+
+// start carries on a launch that was cut off: the prompt is stored, the token
+// is not, so the container is given another.
+func (l *Launcher) start(ctx context.Context, task query.Task) error {
+	q := query.New(l.pool)
+	attempt, err := q.GetAttempt(ctx, task.ID, task.Attempt)
+	if err != nil {
+		return fmt.Errorf("read attempt %d of task %s: %w", task.Attempt, task.ID, err)
+	}
+	memories, err := q.CountRecalls(ctx, task.ID, task.Attempt)
+	if err != nil {
+		return fmt.Errorf("count the memories of task %s: %w", task.ID, err)
+	}
+	token, hash := auth.NewTaskToken()
+	if err := q.InsertToken(ctx, hash, task.ID, fmt.Sprintf("attempt %d", task.Attempt)); err != nil {
+		return fmt.Errorf("store a token of task %s: %w", task.ID, err)
+	}
+	return l.launch(ctx, task, launchInput{
+		prompt: attempt.Prompt, token: token, memories: int(memories), mode: attempt.RecallMode,
+	})
+}
+
+// resume carries on a launch if it still holds its slot, and otherwise lets it
+// wait for one.
+func (l *Launcher) resume(ctx context.Context, task query.Task) error {
+	id := limiter.AttemptID(task.ID.String(), int(task.Attempt))
+	err := l.rebuilding(ctx, func() error { return l.slots.Extend(ctx, id, time.Now().Add(staleAge)) })
+	switch {
+	case errors.Is(err, limiter.ErrNotHeld):
+		return l.enqueueAndAdmit(ctx,
+			waiting(task.ID, task.Caller, task.Namespaces, task.Priority, task.Attempt, task.CreatedAt))
+	case err != nil:
+		return err
+	}
+	return l.start(ctx, task)
+}
+
+type launchInput struct {
+	prompt   string
+	token    string
+	memories int
+	mode     string
+}
+
+// launch starts the execution of a task that is launching and holds a slot. It
+// may be done twice: the execution is the same.
+func (l *Launcher) launch(ctx context.Context, task query.Task, in launchInput) error {
+	deadline := time.Now().Add(time.Duration(task.TimeoutSeconds) * time.Second)
+	id := limiter.AttemptID(task.ID.String(), int(task.Attempt))
+	err := l.rebuilding(ctx, func() error { return l.slots.Extend(ctx, id, deadline.Add(finalizeReserve)) })
+	if err != nil {
+		return fmt.Errorf("keep the slot of task %s: %w", task.ID, err)
+	}
+	spec, err := l.spec(ctx, task, in, deadline)
+	if err != nil {
+		return err
+	}
+	execution, err := l.cluster.Launch(ctx, spec)
+	switch {
+	case errors.Is(err, kube.ErrInvalid), errors.Is(err, kube.ErrForbidden), errors.Is(err, kube.ErrNotFound):
+		return l.fail(ctx, task, err)
+	case err != nil:
+		return l.retryLater(ctx, task, err)
+	}
+	return l.started(ctx, task, in, execution, deadline)
+}
+
+func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, deadline time.Time) (kube.JobSpec, error) {
+	var agent api.Agent
+	if err := json.Unmarshal(task.Agent, &agent); err != nil {
+		return kube.JobSpec{}, fmt.Errorf("agent of task %s: %w", task.ID, err)
+	}
+	manifests, err := l.beforeManifests(ctx, task.ID)
+	if err != nil {
+		return kube.JobSpec{}, err
+	}
+	image := agent.Image
+	if image == "" {
+		image = l.execution.Image
+	}
+	base := "/v1/codex/tasks/" + task.ID.String()
+	return kube.JobSpec{
+		TaskID: task.ID.String(), Attempt: int(task.Attempt), Namespace: l.execution.Namespace,
+		Image: image, Command: agent.Command, Env: agent.Env,
+		Prompt: in.prompt, CallbackToken: in.token,
+		CallbackURL: strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/events",
+		MemoryURL:   strings.TrimRight(l.execution.MemoryBaseURL, "/") + base + "/memory",
+		Manifests:   manifests, TraceParent: task.TraceParent,
+		Timeout: time.Duration(task.TimeoutSeconds) * time.Second, Deadline: deadline,
+		GracePeriod: l.execution.GracePeriod, TTL: l.execution.TTL, ServiceAccount: l.execution.ServiceAccount,
+	}, nil
+}
+
+// beforeManifests are the task's resources as they were, a file each.
+func (l *Launcher) beforeManifests(ctx context.Context, task uuid.UUID) (map[string][]byte, error) {
+	raw, err := query.New(l.pool).GetBeforeManifests(ctx, task)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the manifests of task %s: %w", task, err)
+	}
+	objects, err := manifest.Parse(raw, manifest.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("manifests of task %s: %w", task, err)
+	}
+	return manifest.Files(objects)
+}
+
+// started moves the task to running and announces it. If the execution has
+// ended already, finalize was faster and there is nothing left to say.
+func (l *Launcher) started(ctx context.Context, task query.Task, in launchInput,
+	execution kube.Execution, deadline time.Time,
+) error {
+	var cancelled bool
+	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		row, err := tx.StartAttempt(ctx, query.StartAttemptParams{
+			UpdatedBy: actor, DeadlineAt: &deadline, TaskID: task.ID, Attempt: task.Attempt,
+			Kind: &execution.Kind, Name: &execution.Name, Namespace: &execution.Namespace, Uid: &execution.UID,
+		})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		cancelled = row.CancelRequestedAt != nil
+		tx.Announce(event.NewTask(ctx, event.TypeTaskStarted, event.SourceLaunch, task.ID, event.TaskStarted{
+			TaskID: task.ID, Attempt: int(task.Attempt), Execution: event.Execution(execution),
+			MemoryUsed: in.memories, RecallMode: in.mode, StartedAt: time.Now().UTC(), DeadlineAt: deadline.UTC(),
+		}))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("mark task %s as running: %w", task.ID, err)
+	}
+	if cancelled {
+		return l.cluster.Delete(ctx, execution)
+	}
+	return nil
+}
+
+// retryLater puts the launch into the retry bucket: the task keeps its slot and
+// its attempt, and waits. After the last try it fails.
+func (l *Launcher) retryLater(ctx context.Context, task query.Task, cause error) error {
+	failures, err := query.New(l.pool).CountLaunchFailure(ctx, task.ID, task.Attempt)
+	if err != nil {
+		return fmt.Errorf("count a failed launch of task %s: %w", task.ID, errors.Join(err, cause))
+	}
+	if int(failures) >= l.attempts {
+		return l.fail(ctx, task, fmt.Errorf("given up after %d tries: %w", failures, cause))
+	}
+	id := limiter.AttemptID(task.ID.String(), int(task.Attempt))
+	due, _, err := l.bucket.Schedule(ctx, id, int(failures), cause.Error())
+	if err != nil {
+		return fmt.Errorf("schedule the launch of task %s: %w", task.ID, errors.Join(err, cause))
+	}
+	l.log.WarnContext(ctx, "launch put off", "task", task.ID, "failures", failures, "due", due, "error", cause)
+	return nil
+}
+
+// fail ends a task whose execution cannot be started, and frees its slot.
+func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error {
+	class, reason := "infrastructure", "the execution could not be started: "+cause.Error()
+	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		ended, err := tx.FailLaunch(ctx, query.FailLaunchParams{
+			UpdatedBy: actor, FailureClass: &class, FailureReason: &reason, TaskID: task.ID, Attempt: task.Attempt,
+		})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := tx.FailAttempt(ctx, query.FailAttemptParams{
+			FailureClass: &class, FailureReason: &reason, TaskID: task.ID, Attempt: task.Attempt,
+		}); err != nil {
+			return err
+		}
+		tx.Announce(finished(ctx, ended))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("fail task %s: %w", task.ID, errors.Join(err, cause))
+	}
+	_, err = l.slots.Release(ctx, limiter.AttemptID(task.ID.String(), int(task.Attempt)))
+	return err
+}
+
+func finished(ctx context.Context, t query.Task) event.Event {
+	e := event.NewTask(ctx, event.TypeTaskFinished, event.SourceLaunch, t.ID, event.TaskFinished{
+		TaskID: t.ID, Status: t.Status, Attempts: int(t.Attempt),
+		FailureClass: *t.FailureClass, FailureReason: *t.FailureReason, Events: t.LastEventSequence,
+		DurationMs: t.FinishedAt.Sub(t.CreatedAt).Milliseconds(), FinishedAt: t.FinishedAt.UTC(),
+	})
+	e.SetExtension(event.ExtensionTaskStatus, t.Status)
+	return e
+}
+
+// previousFailure is how the attempt before this one failed; empty for a first one.
+func (l *Launcher) previousFailure(ctx context.Context, task query.Task) (failure, error) {
+	if task.Attempt == 0 {
+		return failure{}, nil
+	}
+	attempt, err := query.New(l.pool).GetAttempt(ctx, task.ID, task.Attempt)
+	if err != nil {
+		return failure{}, fmt.Errorf("read attempt %d of task %s: %w", task.Attempt, task.ID, err)
+	}
+	f := failure{attempt: int(task.Attempt), maxAttempts: int(task.MaxAttempts)}
+	if attempt.FailureClass != nil {
+		f.class = *attempt.FailureClass
+	}
+	if attempt.FailureReason != nil {
+		f.reason = *attempt.FailureReason
+	}
+	return f, nil
+}
