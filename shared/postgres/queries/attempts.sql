@@ -39,3 +39,18 @@ WHERE task_id = $1 AND attempt = $2 RETURNING launch_failures;
 UPDATE codex_task_attempts
 SET failure_class = @failure_class, failure_reason = @failure_reason, exit_code = @exit_code, finished_at = now()
 WHERE task_id = @task_id AND attempt = @attempt;
+
+-- name: EndAttempt :exec
+-- EndAttempt notes how an attempt's execution ended, and which one it was if
+-- it ended before launch could say so.
+UPDATE codex_task_attempts
+SET finished_at = now(), exit_code = @exit_code, failure_class = @failure_class, failure_reason = @failure_reason,
+    started_at = coalesce(started_at, launched_at),
+    execution_kind = coalesce(execution_kind, @kind), execution_name = coalesce(execution_name, @name),
+    execution_namespace = coalesce(execution_namespace, @namespace), execution_uid = coalesce(execution_uid, @uid)
+WHERE task_id = @task_id AND attempt = @attempt;
+
+-- name: ListFailures :many
+-- ListFailures lists how the attempts of a task failed, oldest first.
+SELECT attempt, coalesce(failure_class, '')::text AS failure_class, coalesce(failure_reason, '')::text AS failure_reason
+FROM codex_task_attempts WHERE task_id = $1 AND failure_class IS NOT NULL ORDER BY attempt;

@@ -48,3 +48,62 @@ SET status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'cancelled
     updated_by = @updated_by, failure_class = @failure_class, failure_reason = @failure_reason
 WHERE id = @task_id AND status = 'launching' AND attempt = @attempt
 RETURNING *;
+
+-- name: BeginFinalizing :one
+-- BeginFinalizing takes up the end of an attempt's execution. No row: it is not
+-- the task's present attempt, or somebody has taken it up.
+UPDATE codex_tasks SET status = 'finalizing', updated_by = @updated_by
+WHERE id = @task_id AND attempt = @attempt AND status IN ('launching', 'running')
+RETURNING *;
+
+-- name: EndTask :one
+-- EndTask gives a task its final status. No row: somebody else did.
+UPDATE codex_tasks
+SET status = @status, updated_by = @updated_by, diff_digest = @diff_digest, diff_unified = @diff_unified,
+    diff_summary = @diff_summary, failure_class = @failure_class, failure_reason = @failure_reason
+WHERE id = @task_id AND attempt = @attempt AND status = 'finalizing'
+RETURNING *;
+
+-- name: RequeueTask :one
+-- RequeueTask lets a task wait for another attempt. No row: somebody else went on.
+UPDATE codex_tasks
+SET status = 'queued', updated_by = @updated_by, not_before = @not_before,
+    failure_class = @failure_class, failure_reason = @failure_reason
+WHERE id = @task_id AND attempt = @attempt AND status = 'finalizing'
+RETURNING id;
+
+-- name: ListStaleFinalizing :many
+-- ListStaleFinalizing lists tasks whose end nobody seems to be taking care of.
+SELECT id, attempt FROM codex_tasks
+WHERE status = 'finalizing' AND finalizing_at < now() - @min_age::interval
+ORDER BY finalizing_at LIMIT @max_rows;
+
+-- name: ListUnobserved :many
+-- ListUnobserved lists tasks that should have an execution, for comparison with
+-- what the cluster has.
+SELECT t.id, t.attempt, t.status, t.deadline_at, t.cancel_requested_at, t.cancel_requested_by,
+       a.execution_kind, a.execution_name, a.execution_namespace, a.execution_uid
+FROM codex_tasks t JOIN codex_task_attempts a ON a.task_id = t.id AND a.attempt = t.attempt
+WHERE t.status = 'running' AND t.started_at < now() - @min_age::interval
+ORDER BY t.started_at LIMIT @max_rows;
+
+-- name: CountDue :one
+-- CountDue counts, up to a bound, queued tasks that might start and launches
+-- that were cut off.
+SELECT count(*) FROM (
+    SELECT FROM codex_tasks
+    WHERE (status = 'queued' AND queued_at < now() - @queued_age::interval
+           AND (not_before IS NULL OR not_before <= now()))
+       OR (status = 'launching' AND launching_at < now() - @launching_age::interval)
+    LIMIT 1000) AS due;
+
+-- name: ListEnded :many
+-- ListEnded tells which of the attempts hold no slot any more, because their
+-- task ended, waits, or is at a later attempt.
+SELECT h.attempt_id::text AS attempt_id
+FROM (SELECT unnest(@attempt_ids::text[]) AS attempt_id, unnest(@task_ids::uuid[]) AS task_id,
+             unnest(@attempts::smallint[]) AS attempt) AS h
+LEFT JOIN codex_tasks t ON t.id = h.task_id
+WHERE t.id IS NULL OR t.attempt > h.attempt
+   OR (t.attempt = h.attempt AND t.status NOT IN ('launching', 'running', 'finalizing'))
+   OR (t.attempt < h.attempt AND t.status <> 'queued');

@@ -90,6 +90,44 @@ func (q *Queries) CountRecalls(ctx context.Context, taskID uuid.UUID, attempt in
 	return count, err
 }
 
+const endAttempt = `-- name: EndAttempt :exec
+UPDATE codex_task_attempts
+SET finished_at = now(), exit_code = $1, failure_class = $2, failure_reason = $3,
+    started_at = coalesce(started_at, launched_at),
+    execution_kind = coalesce(execution_kind, $4), execution_name = coalesce(execution_name, $5),
+    execution_namespace = coalesce(execution_namespace, $6), execution_uid = coalesce(execution_uid, $7)
+WHERE task_id = $8 AND attempt = $9
+`
+
+type EndAttemptParams struct {
+	ExitCode      *int32
+	FailureClass  *string
+	FailureReason *string
+	Kind          *string
+	Name          *string
+	Namespace     *string
+	Uid           *string
+	TaskID        uuid.UUID
+	Attempt       int16
+}
+
+// EndAttempt notes how an attempt's execution ended, and which one it was if
+// it ended before launch could say so.
+func (q *Queries) EndAttempt(ctx context.Context, arg EndAttemptParams) error {
+	_, err := q.db.Exec(ctx, endAttempt,
+		arg.ExitCode,
+		arg.FailureClass,
+		arg.FailureReason,
+		arg.Kind,
+		arg.Name,
+		arg.Namespace,
+		arg.Uid,
+		arg.TaskID,
+		arg.Attempt,
+	)
+	return err
+}
+
 const failAttempt = `-- name: FailAttempt :exec
 UPDATE codex_task_attempts
 SET failure_class = $1, failure_reason = $2, exit_code = $3, finished_at = now()
@@ -174,6 +212,38 @@ func (q *Queries) ListAttempts(ctx context.Context, taskID uuid.UUID) ([]Attempt
 			&i.StartedAt,
 			&i.FinishedAt,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listFailures = `-- name: ListFailures :many
+SELECT attempt, coalesce(failure_class, '')::text AS failure_class, coalesce(failure_reason, '')::text AS failure_reason
+FROM codex_task_attempts WHERE task_id = $1 AND failure_class IS NOT NULL ORDER BY attempt
+`
+
+type ListFailuresRow struct {
+	Attempt       int16
+	FailureClass  string
+	FailureReason string
+}
+
+// ListFailures lists how the attempts of a task failed, oldest first.
+func (q *Queries) ListFailures(ctx context.Context, taskID uuid.UUID) ([]ListFailuresRow, error) {
+	rows, err := q.db.Query(ctx, listFailures, taskID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListFailuresRow{}
+	for rows.Next() {
+		var i ListFailuresRow
+		if err := rows.Scan(&i.Attempt, &i.FailureClass, &i.FailureReason); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -12,6 +12,25 @@ import (
 	"github.com/google/uuid"
 )
 
+const getAfterSnapshot = `-- name: GetAfterSnapshot :one
+SELECT manifests, diff FROM codex_task_snapshots
+WHERE task_id = $1 AND attempt = $2 AND type = 'after'
+ORDER BY event_sequence DESC NULLS FIRST LIMIT 1
+`
+
+type GetAfterSnapshotRow struct {
+	Manifests json.RawMessage
+	Diff      *string
+}
+
+// GetAfterSnapshot reads what the attempt reported last of the state it left.
+func (q *Queries) GetAfterSnapshot(ctx context.Context, taskID uuid.UUID, attempt int16) (GetAfterSnapshotRow, error) {
+	row := q.db.QueryRow(ctx, getAfterSnapshot, taskID, attempt)
+	var i GetAfterSnapshotRow
+	err := row.Scan(&i.Manifests, &i.Diff)
+	return i, err
+}
+
 const getBeforeManifests = `-- name: GetBeforeManifests :one
 SELECT manifests FROM codex_task_snapshots
 WHERE task_id = $1 AND type = 'before' AND manifests IS NOT NULL

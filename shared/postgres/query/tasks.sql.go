@@ -12,6 +12,155 @@ import (
 	"github.com/google/uuid"
 )
 
+const beginFinalizing = `-- name: BeginFinalizing :one
+UPDATE codex_tasks SET status = 'finalizing', updated_by = $1
+WHERE id = $2 AND attempt = $3 AND status IN ('launching', 'running')
+RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at
+`
+
+// BeginFinalizing takes up the end of an attempt's execution. No row: it is not
+// the task's present attempt, or somebody has taken it up.
+func (q *Queries) BeginFinalizing(ctx context.Context, updatedBy string, taskID uuid.UUID, attempt int16) (Task, error) {
+	row := q.db.QueryRow(ctx, beginFinalizing, updatedBy, taskID, attempt)
+	var i Task
+	err := row.Scan(
+		&i.ID,
+		&i.Caller,
+		&i.IdempotencyKey,
+		&i.RequestDigest,
+		&i.Status,
+		&i.UpdatedBy,
+		&i.Prompt,
+		&i.TargetResources,
+		&i.Namespaces,
+		&i.ResourceKinds,
+		&i.OrchestrationMode,
+		&i.Agent,
+		&i.Priority,
+		&i.TimeoutSeconds,
+		&i.MaxAttempts,
+		&i.Tags,
+		&i.Metadata,
+		&i.ManifestSalt,
+		&i.TraceParent,
+		&i.Attempt,
+		&i.NotBefore,
+		&i.CancelRequestedAt,
+		&i.CancelRequestedBy,
+		&i.CancelReason,
+		&i.LastEventSequence,
+		&i.DiffDigest,
+		&i.DiffUnified,
+		&i.DiffSummary,
+		&i.FailureClass,
+		&i.FailureReason,
+		&i.CreatedAt,
+		&i.QueuedAt,
+		&i.LaunchingAt,
+		&i.StartedAt,
+		&i.FinalizingAt,
+		&i.FinishedAt,
+		&i.DeadlineAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
+const countDue = `-- name: CountDue :one
+SELECT count(*) FROM (
+    SELECT FROM codex_tasks
+    WHERE (status = 'queued' AND queued_at < now() - $1::interval
+           AND (not_before IS NULL OR not_before <= now()))
+       OR (status = 'launching' AND launching_at < now() - $2::interval)
+    LIMIT 1000) AS due
+`
+
+// CountDue counts, up to a bound, queued tasks that might start and launches
+// that were cut off.
+func (q *Queries) CountDue(ctx context.Context, queuedAge time.Duration, launchingAge time.Duration) (int64, error) {
+	row := q.db.QueryRow(ctx, countDue, queuedAge, launchingAge)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const endTask = `-- name: EndTask :one
+UPDATE codex_tasks
+SET status = $1, updated_by = $2, diff_digest = $3, diff_unified = $4,
+    diff_summary = $5, failure_class = $6, failure_reason = $7
+WHERE id = $8 AND attempt = $9 AND status = 'finalizing'
+RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at
+`
+
+type EndTaskParams struct {
+	Status        string
+	UpdatedBy     string
+	DiffDigest    *string
+	DiffUnified   *string
+	DiffSummary   *string
+	FailureClass  *string
+	FailureReason *string
+	TaskID        uuid.UUID
+	Attempt       int16
+}
+
+// EndTask gives a task its final status. No row: somebody else did.
+func (q *Queries) EndTask(ctx context.Context, arg EndTaskParams) (Task, error) {
+	row := q.db.QueryRow(ctx, endTask,
+		arg.Status,
+		arg.UpdatedBy,
+		arg.DiffDigest,
+		arg.DiffUnified,
+		arg.DiffSummary,
+		arg.FailureClass,
+		arg.FailureReason,
+		arg.TaskID,
+		arg.Attempt,
+	)
+	var i Task
+	err := row.Scan(
+		&i.ID,
+		&i.Caller,
+		&i.IdempotencyKey,
+		&i.RequestDigest,
+		&i.Status,
+		&i.UpdatedBy,
+		&i.Prompt,
+		&i.TargetResources,
+		&i.Namespaces,
+		&i.ResourceKinds,
+		&i.OrchestrationMode,
+		&i.Agent,
+		&i.Priority,
+		&i.TimeoutSeconds,
+		&i.MaxAttempts,
+		&i.Tags,
+		&i.Metadata,
+		&i.ManifestSalt,
+		&i.TraceParent,
+		&i.Attempt,
+		&i.NotBefore,
+		&i.CancelRequestedAt,
+		&i.CancelRequestedBy,
+		&i.CancelReason,
+		&i.LastEventSequence,
+		&i.DiffDigest,
+		&i.DiffUnified,
+		&i.DiffSummary,
+		&i.FailureClass,
+		&i.FailureReason,
+		&i.CreatedAt,
+		&i.QueuedAt,
+		&i.LaunchingAt,
+		&i.StartedAt,
+		&i.FinalizingAt,
+		&i.FinishedAt,
+		&i.DeadlineAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
 const failLaunch = `-- name: FailLaunch :one
 UPDATE codex_tasks
 SET status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'cancelled' END,
@@ -132,6 +281,38 @@ func (q *Queries) GetTask(ctx context.Context, id uuid.UUID) (Task, error) {
 	return i, err
 }
 
+const listEnded = `-- name: ListEnded :many
+SELECT h.attempt_id::text AS attempt_id
+FROM (SELECT unnest($1::text[]) AS attempt_id, unnest($2::uuid[]) AS task_id,
+             unnest($3::smallint[]) AS attempt) AS h
+LEFT JOIN codex_tasks t ON t.id = h.task_id
+WHERE t.id IS NULL OR t.attempt > h.attempt
+   OR (t.attempt = h.attempt AND t.status NOT IN ('launching', 'running', 'finalizing'))
+   OR (t.attempt < h.attempt AND t.status <> 'queued')
+`
+
+// ListEnded tells which of the attempts hold no slot any more, because their
+// task ended, waits, or is at a later attempt.
+func (q *Queries) ListEnded(ctx context.Context, attemptIds []string, taskIds []uuid.UUID, attempts []int16) ([]string, error) {
+	rows, err := q.db.Query(ctx, listEnded, attemptIds, taskIds, attempts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var attempt_id string
+		if err := rows.Scan(&attempt_id); err != nil {
+			return nil, err
+		}
+		items = append(items, attempt_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listHolding = `-- name: ListHolding :many
 SELECT id, caller, namespaces, priority, attempt, created_at, timeout_seconds, deadline_at
 FROM codex_tasks WHERE status IN ('launching', 'running', 'finalizing')
@@ -222,6 +403,38 @@ func (q *Queries) ListQueued(ctx context.Context, maxRows int32) ([]ListQueuedRo
 	return items, nil
 }
 
+const listStaleFinalizing = `-- name: ListStaleFinalizing :many
+SELECT id, attempt FROM codex_tasks
+WHERE status = 'finalizing' AND finalizing_at < now() - $1::interval
+ORDER BY finalizing_at LIMIT $2
+`
+
+type ListStaleFinalizingRow struct {
+	ID      uuid.UUID
+	Attempt int16
+}
+
+// ListStaleFinalizing lists tasks whose end nobody seems to be taking care of.
+func (q *Queries) ListStaleFinalizing(ctx context.Context, minAge time.Duration, maxRows int32) ([]ListStaleFinalizingRow, error) {
+	rows, err := q.db.Query(ctx, listStaleFinalizing, minAge, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListStaleFinalizingRow{}
+	for rows.Next() {
+		var i ListStaleFinalizingRow
+		if err := rows.Scan(&i.ID, &i.Attempt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listStaleLaunches = `-- name: ListStaleLaunches :many
 SELECT id, attempt FROM codex_tasks
 WHERE status = 'launching' AND launching_at < now() - $1::interval
@@ -244,6 +457,60 @@ func (q *Queries) ListStaleLaunches(ctx context.Context, minAge time.Duration, m
 	for rows.Next() {
 		var i ListStaleLaunchesRow
 		if err := rows.Scan(&i.ID, &i.Attempt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listUnobserved = `-- name: ListUnobserved :many
+SELECT t.id, t.attempt, t.status, t.deadline_at, t.cancel_requested_at, t.cancel_requested_by,
+       a.execution_kind, a.execution_name, a.execution_namespace, a.execution_uid
+FROM codex_tasks t JOIN codex_task_attempts a ON a.task_id = t.id AND a.attempt = t.attempt
+WHERE t.status = 'running' AND t.started_at < now() - $1::interval
+ORDER BY t.started_at LIMIT $2
+`
+
+type ListUnobservedRow struct {
+	ID                 uuid.UUID
+	Attempt            int16
+	Status             string
+	DeadlineAt         *time.Time
+	CancelRequestedAt  *time.Time
+	CancelRequestedBy  *string
+	ExecutionKind      *string
+	ExecutionName      *string
+	ExecutionNamespace *string
+	ExecutionUid       *string
+}
+
+// ListUnobserved lists tasks that should have an execution, for comparison with
+// what the cluster has.
+func (q *Queries) ListUnobserved(ctx context.Context, minAge time.Duration, maxRows int32) ([]ListUnobservedRow, error) {
+	rows, err := q.db.Query(ctx, listUnobserved, minAge, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListUnobservedRow{}
+	for rows.Next() {
+		var i ListUnobservedRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Attempt,
+			&i.Status,
+			&i.DeadlineAt,
+			&i.CancelRequestedAt,
+			&i.CancelRequestedBy,
+			&i.ExecutionKind,
+			&i.ExecutionName,
+			&i.ExecutionNamespace,
+			&i.ExecutionUid,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -304,6 +571,38 @@ func (q *Queries) LockTask(ctx context.Context, id uuid.UUID) (Task, error) {
 		&i.UpdatedAt,
 	)
 	return i, err
+}
+
+const requeueTask = `-- name: RequeueTask :one
+UPDATE codex_tasks
+SET status = 'queued', updated_by = $1, not_before = $2,
+    failure_class = $3, failure_reason = $4
+WHERE id = $5 AND attempt = $6 AND status = 'finalizing'
+RETURNING id
+`
+
+type RequeueTaskParams struct {
+	UpdatedBy     string
+	NotBefore     *time.Time
+	FailureClass  *string
+	FailureReason *string
+	TaskID        uuid.UUID
+	Attempt       int16
+}
+
+// RequeueTask lets a task wait for another attempt. No row: somebody else went on.
+func (q *Queries) RequeueTask(ctx context.Context, arg RequeueTaskParams) (uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, requeueTask,
+		arg.UpdatedBy,
+		arg.NotBefore,
+		arg.FailureClass,
+		arg.FailureReason,
+		arg.TaskID,
+		arg.Attempt,
+	)
+	var id uuid.UUID
+	err := row.Scan(&id)
+	return id, err
 }
 
 const startAttempt = `-- name: StartAttempt :one
