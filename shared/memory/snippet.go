@@ -1,0 +1,88 @@
+package memory
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// SnippetBytes bounds a snippet.
+const SnippetBytes = 480
+
+// snippet is the run of lines of content, at most SnippetBytes long, in which
+// the query's terms weigh most; its beginning when they are nowhere.
+func snippet(content string, terms []term) string {
+	if len(content) <= SnippetBytes {
+		return content
+	}
+	lines := snippetLines(content)
+	best, bestWeight := [2]int{0, 0}, -1.0
+	for first := range lines {
+		size, weight, seen := 0, 0.0, map[string]bool{}
+		for last := first; last < len(lines) && size+len(lines[last]) <= SnippetBytes; last++ {
+			size += len(lines[last])
+			weight += newWeight(lines[last], terms, seen)
+			if weight > bestWeight {
+				best, bestWeight = [2]int{first, last}, weight
+			}
+		}
+	}
+	return strings.TrimSpace(widen(lines, best))
+}
+
+// widen adds lines around the best ones while there is room, first after,
+// then before: what follows explains more than what leads there.
+func widen(lines []string, best [2]int) string {
+	first, last := best[0], best[1]
+	size := 0
+	for _, line := range lines[first : last+1] {
+		size += len(line)
+	}
+	for last+1 < len(lines) && size+len(lines[last+1]) <= SnippetBytes {
+		last++
+		size += len(lines[last])
+	}
+	for first > 0 && size+len(lines[first-1]) <= SnippetBytes {
+		first--
+		size += len(lines[first])
+	}
+	return strings.Join(lines[first:last+1], "")
+}
+
+// snippetLines cuts content after line ends, and what is longer than a third
+// of a snippet at spaces, else between characters.
+func snippetLines(content string) []string {
+	const longest = SnippetBytes / 3
+	var lines []string
+	for line := range strings.Lines(content) {
+		for len(line) > longest {
+			at := strings.LastIndexByte(line[:longest], ' ') + 1
+			if at == 0 {
+				for at = longest; at > 1 && !utf8.RuneStart(line[at]); at-- {
+				}
+			}
+			lines, line = append(lines, line[:at]), line[at:]
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// newWeight is the weight of the terms that are in line and not in seen, to
+// which it adds them.
+func newWeight(line string, terms []term, seen map[string]bool) float64 {
+	weight := 0.0
+	for word := range strings.FieldsFuncSeq(strings.ToLower(line), notInWord) {
+		for _, t := range terms {
+			// Postgres's stems are beginnings of words, but for a y that it
+			// makes an i.
+			if !seen[t.lexeme] && strings.HasPrefix(word, strings.TrimSuffix(t.lexeme, "i")) {
+				seen[t.lexeme] = true
+				weight += t.weight
+			}
+		}
+	}
+	return weight
+}
+
+func notInWord(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }

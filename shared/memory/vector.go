@@ -1,0 +1,103 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pgvector/pgvector-go"
+)
+
+const (
+	// efSearch is how many of the graph's nodes a scan keeps in view: the
+	// trade of recall against time, see BenchmarkSearch.
+	efSearch = 100
+	// exactBelow is how many memories may pass the filters for each of them to
+	// be compared. Where so few pass, a walk along the graph meets too many
+	// that do not, and gives up before it has enough.
+	exactBelow = 4000
+)
+
+// nearest ranks at most limit memories by the cosine of their vector to q's.
+func nearest(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
+	few, err := fewPass(ctx, tx, q)
+	if err != nil {
+		return nil, fmt.Errorf("estimate the filters: %w", err)
+	}
+	if few {
+		return nearestExactly(ctx, tx, q, limit)
+	}
+	return nearestByGraph(ctx, tx, q, limit)
+}
+
+// fewPass tells whether the planner expects few memories to pass q's filters.
+// An estimate, because to count those that pass an unselective filter would
+// cost more than the search.
+func fewPass(ctx context.Context, tx pgx.Tx, q Query) (bool, error) {
+	arguments := pgx.NamedArgs{}
+	filter := q.indexedFilter(arguments)
+	if filter == "" {
+		return false, nil
+	}
+	var plan []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		}
+	}
+	err := tx.QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM codex_task_memory_index m WHERE "+filter,
+		arguments).Scan(&plan)
+	if err != nil {
+		return false, err
+	}
+	return len(plan) == 1 && plan[0].Plan.Rows < exactBelow, nil
+}
+
+// nearestByGraph walks the HNSW index of q's dimension, on and on until limit
+// memories pass the filters (pgvector's iterative scan). Where the dimension
+// has no index, it is exact, and as slow as the table is long.
+func nearestByGraph(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
+	// The order may be relaxed, since fuse sorts; more is found so.
+	_, err := tx.Exec(ctx, `SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
+		set_config('hnsw.ef_search', $1, true)`, fmt.Sprint(max(efSearch, limit)))
+	if err != nil {
+		return nil, fmt.Errorf("set the scan: %w", err)
+	}
+	arguments := q.vectorArguments(limit)
+	// The index is partial and on an expression: the dimension must stand in
+	// the statement. One text may be many tasks': the newest stands for it.
+	return candidates(ctx, tx, fmt.Sprintf(`
+		SELECT m.id, m.task_id, e.content_hash, 1 - e.distance
+		FROM (SELECT content_hash, embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d) AS distance
+		      FROM codex_embeddings
+		      WHERE dimension = %[1]d AND model = @model
+		      ORDER BY embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)) e
+		CROSS JOIN LATERAL (
+		      SELECT m.id, m.task_id FROM codex_task_memory_index m
+		      WHERE m.content_hash = e.content_hash AND %[2]s
+		      ORDER BY m.id DESC LIMIT 1) m
+		LIMIT @limit`, q.Dimension, q.filter(arguments)), arguments, byVector)
+}
+
+// nearestExactly compares q's vector with that of every memory that passes the
+// filters.
+func nearestExactly(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
+	arguments := q.vectorArguments(limit)
+	// Materialized, or the planner could put the graph back in.
+	return candidates(ctx, tx, fmt.Sprintf(`
+		WITH compared AS MATERIALIZED (
+		    SELECT DISTINCT ON (m.content_hash) m.id, m.task_id, m.content_hash,
+		           1 - (e.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)) AS similarity
+		    FROM codex_task_memory_index m
+		    JOIN codex_embeddings e ON e.content_hash = m.content_hash
+		    WHERE e.dimension = %[1]d AND e.model = @model AND %[2]s
+		    ORDER BY m.content_hash, m.id DESC)
+		SELECT id, task_id, content_hash, similarity FROM compared
+		ORDER BY similarity DESC, id DESC
+		LIMIT @limit`, q.Dimension, q.filter(arguments)), arguments, byVector)
+}
+
+func (q Query) vectorArguments(limit int) pgx.NamedArgs {
+	return pgx.NamedArgs{"vector": pgvector.NewHalfVector(q.Vector).String(), "model": q.Model, "limit": limit}
+}
+
+func byVector(c *candidate, value float64) { c.similarity = value }
