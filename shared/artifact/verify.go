@@ -1,0 +1,80 @@
+package artifact
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/minio/minio-go/v7"
+)
+
+var (
+	// ErrMissing says that nothing was uploaded, or not yet.
+	ErrMissing = errors.New("the artifact was not uploaded")
+	// ErrSizeMismatch says that what was uploaded is longer or shorter than announced.
+	ErrSizeMismatch = errors.New("the artifact has another size than announced")
+	// ErrDigestMismatch says that other bytes were uploaded than announced.
+	ErrDigestMismatch = errors.New("the artifact has another sha256 than announced")
+)
+
+// Verify checks that an upload has the announced size and SHA-256 (in hexadecimal). It takes the store's own checksum
+// where the store has one, and reads the object otherwise.
+func (s *Store) Verify(ctx context.Context, key string, size int64, sha256 string) error {
+	checksum, err := base64Of(sha256)
+	if err != nil {
+		return err
+	}
+	object, err := s.client.StatObject(ctx, s.config.Bucket, key, minio.StatObjectOptions{Checksum: true})
+	if err != nil {
+		return storeError("look up", key, err)
+	}
+	if object.Size != size {
+		return fmt.Errorf("%s has %d bytes, announced were %d: %w", key, object.Size, size, ErrSizeMismatch)
+	}
+	// The checksum of an object that was uploaded in parts is one of checksums. It reads "…-2", or says COMPOSITE.
+	if object.ChecksumSHA256 == "" || object.ChecksumMode == "COMPOSITE" || len(object.ChecksumSHA256) != len(checksum) {
+		return s.verifyBytes(ctx, key, size, sha256, object.ETag)
+	}
+	if object.ChecksumSHA256 != checksum {
+		return fmt.Errorf("%s: %w", key, ErrDigestMismatch)
+	}
+	return nil
+}
+
+// verifyBytes hashes the object, at most one byte more than announced.
+func (s *Store) verifyBytes(ctx context.Context, key string, size int64, want, etag string) error {
+	var options minio.GetObjectOptions
+	if etag != "" { // The very object that was looked up, should another be uploaded meanwhile.
+		if err := options.SetMatchETag(etag); err != nil {
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+	}
+	object, err := s.client.GetObject(ctx, s.config.Bucket, key, options)
+	if err != nil {
+		return storeError("read", key, err)
+	}
+	defer object.Close()
+	hash := sha256.New()
+	read, err := io.Copy(hash, io.LimitReader(object, size+1))
+	if err != nil {
+		return storeError("read", key, err)
+	}
+	if read != size {
+		return fmt.Errorf("%s: %w", key, ErrSizeMismatch)
+	}
+	if hex.EncodeToString(hash.Sum(nil)) != want {
+		return fmt.Errorf("%s: %w", key, ErrDigestMismatch)
+	}
+	return nil
+}
+
+func storeError(verb, key string, err error) error {
+	if minio.ToErrorResponse(err).StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%s: %w", key, ErrMissing)
+	}
+	return fmt.Errorf("%s %s in object storage: %w", verb, key, err)
+}
