@@ -334,8 +334,9 @@ type Attempt struct {
 
 // Callback defines model for Callback.
 type Callback struct {
-	// Token Shown here only; we keep a hash of it.
-	Token string `json:"token"`
+	// Token Shown here only; we keep a hash of it. Left out once the task has
+	// ended, for its tokens end with it.
+	Token string `json:"token,omitempty,omitzero"`
 	URL   string `json:"url"`
 }
 
@@ -511,7 +512,7 @@ type MemorySource struct {
 }
 
 // Metadata The caller's own; stored and given back, never read.
-type Metadata map[string]interface{}
+type Metadata = json.RawMessage
 
 // Namespace defines model for Namespace.
 type Namespace = string
@@ -581,8 +582,10 @@ type Snapshot struct {
 // SnapshotReport A state as manifests, or a change as a unified diff.
 type SnapshotReport struct {
 	// Diff A unified diff.
-	Diff      string     `json:"diff,omitempty,omitzero"`
-	Manifests []Manifest `json:"manifests,omitempty,omitzero"`
+	Diff string `json:"diff,omitempty,omitzero"`
+
+	// Manifests May be empty, when none of the resources is there.
+	Manifests []Manifest `json:"manifests,omitzero"`
 
 	// Type The state of the resources before or after the run.
 	Type SnapshotType `json:"type"`

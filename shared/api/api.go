@@ -1,0 +1,52 @@
+// The HTTP API. openapi.yaml is its source: types.gen.go is generated from it,
+// and [Validator] checks requests against it at run time, so that types,
+// checks and documentation cannot drift apart.
+
+package api
+
+import _ "embed"
+
+//go:generate oapi-codegen -config oapi-codegen.yaml openapi.yaml
+
+//go:embed openapi.yaml
+var document []byte
+
+// Document is a copy of the OpenAPI 3.1 document, as YAML.
+func Document() []byte { return append([]byte(nil), document...) }
+
+// The operations, by their operationId in the document.
+const (
+	OperationSubmitTask      = "submitTask"
+	OperationListTasks       = "listTasks"
+	OperationGetTask         = "getTask"
+	OperationCancelTask      = "cancelTask"
+	OperationPostTaskEvents  = "postTaskEvents"
+	OperationListTaskEvents  = "listTaskEvents"
+	OperationListTaskMemory  = "listTaskMemory"
+	OperationQueryTaskMemory = "queryTaskMemory"
+)
+
+// SchemaTaskSubmission names the schema of a submission, for those that come as
+// the data of a CloudEvent.
+const SchemaTaskSubmission = "TaskSubmission"
+
+// What a submission that leaves these out gets; equal to the document's.
+const (
+	DefaultPriority          = 5
+	DefaultTimeoutSeconds    = 1800
+	DefaultMaxAttempts       = 1
+	DefaultOrchestrationMode = OrchestrationModeDirect
+	DefaultMemoryLimit       = 10
+)
+
+// The most bytes in a request's body. A submission may hold 1 MiB of manifests,
+// and a 64 KiB prompt in which every byte is escaped.
+const (
+	MaxSubmissionBytes   = 2 << 20
+	MaxEventsBytes       = 1 << 20
+	MaxMemoryQueryBytes  = 512 << 10
+	MaxCancellationBytes = 16 << 10
+)
+
+// MaxEvents is the most events in one request; equal to the document's.
+const MaxEvents = 100
