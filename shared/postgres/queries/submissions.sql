@@ -52,9 +52,6 @@ UPDATE codex_tasks SET status = 'cancelled', updated_by = @updated_by,
 WHERE id = @id
 RETURNING finished_at;
 
--- name: CountVerifiedArtifacts :one
-SELECT count(*) FROM codex_task_artifacts WHERE task_id = $1 AND status = 'verified';
-
 -- name: RequestTaskCancel :exec
 -- RequestTaskCancel marks a task that runs; the caller holds its row.
 UPDATE codex_tasks SET updated_by = @updated_by, cancel_requested_at = now(),

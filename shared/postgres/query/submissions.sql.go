@@ -79,17 +79,6 @@ func (q *Queries) CountTaskMemories(ctx context.Context, taskID uuid.UUID) ([]Co
 	return items, nil
 }
 
-const countVerifiedArtifacts = `-- name: CountVerifiedArtifacts :one
-SELECT count(*) FROM codex_task_artifacts WHERE task_id = $1 AND status = 'verified'
-`
-
-func (q *Queries) CountVerifiedArtifacts(ctx context.Context, taskID uuid.UUID) (int64, error) {
-	row := q.db.QueryRow(ctx, countVerifiedArtifacts, taskID)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const findSubmission = `-- name: FindSubmission :one
 SELECT id, status, request_digest, created_at,
        (status IN ('succeeded', 'failed', 'cancelled', 'timed_out'))::boolean AS ended
