@@ -1,0 +1,47 @@
+package finalize
+
+import (
+	"errors"
+	"time"
+
+	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/postgres"
+	"github.com/graf-run/graf/shared/redisdb"
+	"github.com/graf-run/graf/shared/retry"
+	"github.com/graf-run/graf/shared/sink"
+)
+
+// Config is the function's environment.
+type Config struct {
+	Postgres   postgres.Config
+	Redis      redisdb.Config
+	Sink       sink.Config
+	Kubernetes kube.Config
+	Artifacts  artifact.Config
+	Slots      limiter.SlotsConfig
+	// RetryBase is the wait before a failed task's second attempt; it doubles
+	// with each further one up to RetryMax, with jitter.
+	RetryBase time.Duration `env:"GRAF_RETRY_BASE" envDefault:"1s"`
+	RetryMax  time.Duration `env:"GRAF_RETRY_MAX" envDefault:"5m"`
+	// StaleAfter is how long a step may take before the sweep takes it up.
+	StaleAfter time.Duration `env:"GRAF_STALE_AFTER" envDefault:"30s"`
+	// Grace is how long after its deadline an execution may still be ending
+	// before the sweep ends it.
+	Grace time.Duration `env:"GRAF_DEADLINE_GRACE" envDefault:"60s"`
+}
+
+// Validate tells what is wrong, or nil.
+func (c Config) Validate() error {
+	if c.StaleAfter <= 0 || c.Grace < 0 {
+		return errors.New("GRAF_STALE_AFTER must be longer than zero and GRAF_DEADLINE_GRACE not negative, such as 30s")
+	}
+	return errors.Join(c.Slots.Validate(), c.retry().Validate())
+}
+
+func (c Config) retry() retry.Config {
+	r := retry.DefaultConfig()
+	r.Base, r.Max = c.RetryBase, c.RetryMax
+	return r
+}

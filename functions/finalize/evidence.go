@@ -1,0 +1,181 @@
+package finalize
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/manifest"
+	"github.com/graf-run/graf/shared/postgres/query"
+)
+
+// evidence is what there is to know of how an attempt ended.
+type evidence struct {
+	observation kube.Observation
+	// termination is the container's end; only of executions that failed, and
+	// only while their pod exists.
+	termination kube.Termination
+	exitCode    *int32
+	// report is the agent's last word: "completed", "failed" or "" for none.
+	report string
+	// said is what the agent said with it.
+	said string
+	diff manifest.Diff
+	// after are the resources as the agent left them, if it reported them.
+	after []manifest.Object
+	// failures are how earlier attempts failed.
+	failures []query.ListFailuresRow
+}
+
+func (f *Finalizer) gather(ctx context.Context, task query.Task, o kube.Observation) (evidence, error) {
+	found := evidence{observation: o}
+	q := query.New(f.pool)
+	if err := found.readTermination(ctx, f.cluster); err != nil {
+		return evidence{}, err
+	}
+	if err := found.readReport(ctx, q, task); err != nil {
+		return evidence{}, err
+	}
+	if err := found.readChange(ctx, q, task); err != nil {
+		return evidence{}, err
+	}
+	if err := f.settleArtifacts(ctx, q, task); err != nil {
+		return evidence{}, err
+	}
+	failures, err := q.ListFailures(ctx, task.ID)
+	if err != nil {
+		return evidence{}, fmt.Errorf("read earlier failures: %w", err)
+	}
+	found.failures = failures
+	return found, nil
+}
+
+func (e *evidence) readTermination(ctx context.Context, cluster cluster) error {
+	switch e.observation.Phase {
+	case kube.PhaseSucceeded:
+		zero := int32(0)
+		e.exitCode = &zero
+		return nil
+	case kube.PhaseFailed:
+	default:
+		return nil
+	}
+	if e.observation.Reason == reasonGone {
+		return nil
+	}
+	termination, err := cluster.Termination(ctx, e.observation.Execution)
+	switch {
+	case errors.Is(err, kube.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read how the container ended: %w", err)
+	}
+	e.termination = termination
+	if termination.ExitCode != kube.ExitUnknown {
+		code := int32(termination.ExitCode)
+		e.exitCode = &code
+	}
+	return nil
+}
+
+func (e *evidence) readReport(ctx context.Context, q *query.Queries, task query.Task) error {
+	row, err := q.GetTerminalReport(ctx, task.ID, task.Attempt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the agent's report: %w", err)
+	}
+	e.report, e.said = row.EventType, plainText(row.Content)
+	return nil
+}
+
+// plainText is what an event's content says: text as it is; of an object its
+// message, reason, summary or error, or all of it as JSON.
+func plainText(content json.RawMessage) string {
+	var text string
+	if json.Unmarshal(content, &text) == nil {
+		return text
+	}
+	var object map[string]any
+	if json.Unmarshal(content, &object) != nil {
+		return ""
+	}
+	var parts []string
+	for _, key := range []string{"summary", "message", "reason", "error", "lesson"} {
+		if s, ok := object[key].(string); ok && s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if len(parts) > 0 {
+		return strings.Join(parts, "\n")
+	}
+	return string(content)
+}
+
+func (e *evidence) readChange(ctx context.Context, q *query.Queries, task query.Task) error {
+	snapshot, err := q.GetAfterSnapshot(ctx, task.ID, task.Attempt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the after snapshot: %w", err)
+	}
+	if snapshot.Manifests == nil {
+		e.diff, err = manifest.FromText(value(snapshot.Diff))
+		return err
+	}
+	before, err := q.GetBeforeManifests(ctx, task.ID)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read the before snapshot: %w", err)
+	}
+	beforeObjects, err := parse(before)
+	if err != nil {
+		return fmt.Errorf("before snapshot: %w", err)
+	}
+	if e.after, err = parse(snapshot.Manifests); err != nil {
+		return fmt.Errorf("after snapshot: %w", err)
+	}
+	e.diff = manifest.Compare(beforeObjects, e.after)
+	return nil
+}
+
+// parse reads stored manifests: they are canonical, and the data of Secrets is
+// digests already, so no salt is needed.
+func parse(stored json.RawMessage) ([]manifest.Object, error) {
+	if stored == nil {
+		return nil, nil
+	}
+	return manifest.Parse(stored, nil)
+}
+
+// settleArtifacts checks what was uploaded against what was announced. An
+// object store that is away is an error: the end waits until it is back.
+func (f *Finalizer) settleArtifacts(ctx context.Context, q *query.Queries, task query.Task) error {
+	pending, err := q.ListPendingArtifacts(ctx, task.ID)
+	if err != nil {
+		return fmt.Errorf("list artifacts: %w", err)
+	}
+	for _, a := range pending {
+		status, reason := "verified", ""
+		err := f.artifacts.Verify(ctx, a.ObjectKey, a.SizeBytes, fmt.Sprintf("%x", a.Sha256))
+		switch {
+		case errors.Is(err, artifact.ErrMissing), errors.Is(err, artifact.ErrSizeMismatch),
+			errors.Is(err, artifact.ErrDigestMismatch):
+			status, reason = "rejected", err.Error()
+			f.log.WarnContext(ctx, "artifact rejected", "task", task.ID, "artifact", a.Name, "reason", reason)
+		case err != nil:
+			return fmt.Errorf("check artifact %s: %w", a.Name, err)
+		}
+		if err := q.SettleArtifact(ctx, status, reason, a.ID); err != nil {
+			return fmt.Errorf("settle artifact %s: %w", a.Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package finalize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/retry"
+)
+
+// actor is the function's name in the audit.
+const actor = "graf/finalize"
+
+// cluster observes and ends executions; *kube.Client is the real one.
+type cluster interface {
+	List(ctx context.Context, selection kube.Selection) ([]kube.Observation, error)
+	Delete(ctx context.Context, execution kube.Execution) error
+	Termination(ctx context.Context, execution kube.Execution) (kube.Termination, error)
+}
+
+// Finalizer ends tasks.
+type Finalizer struct {
+	pool      *pgxpool.Pool
+	outbox    *outbox.Outbox
+	slots     *limiter.Slots
+	artifacts *artifact.Store
+	cluster   cluster
+	config    Config
+	log       *slog.Logger
+}
+
+// Finalize brings the attempt whose execution has ended to its end: the task is
+// finished, or queued for another attempt. Doing it twice, or for an attempt
+// that is long past, changes nothing.
+func (f *Finalizer) Finalize(ctx context.Context, o kube.Observation) error {
+	id, err := uuid.Parse(o.TaskID)
+	if err != nil {
+		f.log.WarnContext(ctx, "a Job's label is no task id", "job", o.Execution.Name, "label", o.TaskID)
+		return nil
+	}
+	task, err := query.New(f.pool).BeginFinalizing(ctx, actor, id, int16(o.Attempt))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return f.finalizeAgain(ctx, id, o)
+	}
+	if err != nil {
+		return fmt.Errorf("begin to finalize task %s: %w", id, err)
+	}
+	return f.finish(ctx, task, o)
+}
+
+// finalizeAgain carries on an end that was cut off. What has ended altogether
+// only gives its slot back, should that have been cut off too.
+func (f *Finalizer) finalizeAgain(ctx context.Context, id uuid.UUID, o kube.Observation) error {
+	task, err := query.New(f.pool).GetTask(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read task %s: %w", id, err)
+	}
+	if task.Status == "finalizing" && int(task.Attempt) == o.Attempt {
+		return f.finish(ctx, task, o)
+	}
+	f.release(ctx, id, o.Attempt)
+	return nil
+}
+
+// finish gathers what there is to know of a finalizing task's attempt, decides
+// how it ended, and stores and announces that.
+func (f *Finalizer) finish(ctx context.Context, task query.Task, o kube.Observation) error {
+	found, err := f.gather(ctx, task, o)
+	if err != nil {
+		return fmt.Errorf("finalize task %s: %w", task.ID, err)
+	}
+	end := decide(task, found)
+	err = f.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		if end.again {
+			return f.requeue(ctx, tx, task, found, end)
+		}
+		return f.end(ctx, tx, task, found, end)
+	})
+	if err != nil {
+		return fmt.Errorf("finalize task %s: %w", task.ID, err)
+	}
+	f.release(ctx, task.ID, int(task.Attempt))
+	return nil
+}
+
+func (f *Finalizer) requeue(ctx context.Context, tx *outbox.Tx, task query.Task, found evidence, end ending) error {
+	notBefore := time.Now().Add(retry.Backoff(int(task.Attempt), f.config.retry(), rand.Float64)).UTC()
+	_, err := tx.RequeueTask(ctx, query.RequeueTaskParams{
+		UpdatedBy: actor, NotBefore: &notBefore, TaskID: task.ID, Attempt: task.Attempt,
+		FailureClass: &end.class, FailureReason: &end.reason,
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.endAttempt(ctx, tx, task, found, end); err != nil {
+		return err
+	}
+	if err := remember(ctx, tx.Queries, task, found, end); err != nil {
+		return err
+	}
+	tx.Announce(event.NewTask(ctx, event.TypeTaskRequeued, event.SourceFinalize, task.ID, event.TaskRequeued{
+		TaskID: task.ID, Attempt: int(task.Attempt) + 1, NotBefore: notBefore,
+		FailureClass: end.class, FailureReason: end.reason,
+	}))
+	return nil
+}
+
+func (f *Finalizer) end(ctx context.Context, tx *outbox.Tx, task query.Task, found evidence, end ending) error {
+	ended, err := tx.EndTask(ctx, query.EndTaskParams{
+		Status: end.status, UpdatedBy: actor, TaskID: task.ID, Attempt: task.Attempt,
+		DiffDigest: optional(found.diff.Digest), DiffUnified: optional(found.diff.Unified),
+		DiffSummary:  optional(found.diff.Summary),
+		FailureClass: optional(end.class), FailureReason: optional(end.reason),
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.endAttempt(ctx, tx, task, found, end); err != nil {
+		return err
+	}
+	if err := remember(ctx, tx.Queries, task, found, end); err != nil {
+		return err
+	}
+	announcement, err := finished(ctx, tx.Queries, ended)
+	if err != nil {
+		return err
+	}
+	tx.Announce(announcement)
+	return nil
+}
+
+func (f *Finalizer) endAttempt(ctx context.Context, tx *outbox.Tx, task query.Task, found evidence, end ending) error {
+	e := found.observation.Execution
+	return tx.EndAttempt(ctx, query.EndAttemptParams{
+		TaskID: task.ID, Attempt: task.Attempt, ExitCode: found.exitCode,
+		FailureClass: optional(end.class), FailureReason: optional(end.reason),
+		Kind: optional(e.Kind), Name: optional(e.Name), Namespace: optional(e.Namespace), Uid: optional(e.UID),
+	})
+}
+
+// finished is the event that announces a task's end.
+func finished(ctx context.Context, q *query.Queries, t query.Task) (event.Event, error) {
+	artifacts, err := q.CountArtifacts(ctx, t.ID)
+	if err != nil {
+		return event.Event{}, fmt.Errorf("count artifacts: %w", err)
+	}
+	e := event.NewTask(ctx, event.TypeTaskFinished, event.SourceFinalize, t.ID, event.TaskFinished{
+		TaskID: t.ID, Status: t.Status, Attempts: int(t.Attempt),
+		FailureClass: value(t.FailureClass), FailureReason: value(t.FailureReason), DiffDigest: value(t.DiffDigest),
+		Artifacts: int(artifacts), Events: t.LastEventSequence,
+		DurationMs: t.FinishedAt.Sub(t.CreatedAt).Milliseconds(), FinishedAt: t.FinishedAt.UTC(),
+	})
+	e.SetExtension(event.ExtensionTaskStatus, t.Status)
+	return e, nil
+}
+
+// release gives an attempt's slot back. If Redis is away the slot's lease ends
+// by itself, or the sweep finds it.
+func (f *Finalizer) release(ctx context.Context, task uuid.UUID, attempt int) {
+	_, err := f.slots.Release(ctx, limiter.AttemptID(task.String(), attempt))
+	if err != nil && !errors.Is(err, limiter.ErrRebuild) {
+		f.log.WarnContext(ctx, "slot not released; the sweep will", "task", task, "error", err)
+	}
+}
+
+// Observe looks at the execution of an attempt and finalizes it if it has ended.
+func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) error {
+	task, err := query.New(f.pool).GetTask(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read task %s: %w", id, err)
+	}
+	if int(task.Attempt) != attempt || (task.Status != "running" && task.Status != "finalizing") {
+		return nil
+	}
+	o, err := f.observe(ctx, id, attempt)
+	if err != nil || !o.Finished() {
+		return err
+	}
+	return f.Finalize(ctx, o)
+}
+
+// observe reads the execution of an attempt, by its labels: an attempt may have
+// ended before launch could note its name. One that is gone counts as failed.
+func (f *Finalizer) observe(ctx context.Context, id uuid.UUID, attempt int) (kube.Observation, error) {
+	found, err := f.cluster.List(ctx, kube.Selection{TaskID: id.String(), Attempt: attempt})
+	if err != nil {
+		return kube.Observation{}, fmt.Errorf("look for the execution of task %s: %w", id, err)
+	}
+	if len(found) == 0 {
+		return gone(kube.Observation{TaskID: id.String(), Attempt: attempt}), nil
+	}
+	return found[0], nil
+}
+
+// reasonGone is the Reason of an execution that was deleted from outside.
+const reasonGone = "Deleted"
+
+// gone is what is known of an execution that does not exist any more.
+func gone(o kube.Observation) kube.Observation {
+	o.Phase, o.Reason = kube.PhaseFailed, reasonGone
+	o.Message = "the execution was deleted before it ended"
+	return o
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

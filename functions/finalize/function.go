@@ -1,0 +1,124 @@
+// Package finalize is Graf's finalize function: it brings everything to its end.
+// It consumes the ends of executions (as an ApiServerSource tells of Jobs) and
+// agents' last reports, and finishes or requeues their tasks; the tick, on
+// which it sweeps up what was left lying; and dead letters, which it keeps.
+package finalize
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/delivery"
+	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/function"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/postgres"
+	"github.com/graf-run/graf/shared/problem"
+	"github.com/graf-run/graf/shared/redisdb"
+	"github.com/graf-run/graf/shared/sink"
+)
+
+// New makes the function for func-go's runtime.
+func New() *function.Instance { return function.New("finalize", start) }
+
+func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
+	var c Config
+	if err := scope.Configure(&c); err != nil {
+		return nil, err
+	}
+	f, err := open(ctx, scope, c)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /{$}", delivery.NewReceiver(map[string]delivery.HandlerFunc{
+		event.TypeResourceUpdate: f.handleJobUpdate,
+		event.TypeResourceDelete: f.handleJobDelete,
+		event.TypeTaskReported:   f.handleReported,
+		event.TypePing:           func(ctx context.Context, _ event.Event) error { return f.Sweep(ctx) },
+	}))
+	mux.HandleFunc("POST /dead-letters", f.handleDeadLetter)
+	return mux, nil
+}
+
+func open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, error) {
+	pool, err := postgres.Open(ctx, c.Postgres)
+	if err != nil {
+		return nil, err
+	}
+	scope.Close(pool.Close)
+	redis, err := redisdb.Open(c.Redis)
+	if err != nil {
+		return nil, err
+	}
+	scope.OnStop(func(context.Context) error { return redis.Close() })
+	events, err := sink.New(c.Sink)
+	if err != nil {
+		return nil, err
+	}
+	scope.Close(events.Close)
+	slots, err := limiter.NewSlots(redis, c.Slots)
+	if err != nil {
+		return nil, err
+	}
+	store, err := artifact.New(c.Artifacts)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := kube.New(c.Kubernetes)
+	if err != nil {
+		return nil, err
+	}
+	return &Finalizer{
+		pool: pool, outbox: outbox.New(pool, events, slog.Default()), slots: slots, artifacts: store,
+		cluster: cluster, config: c, log: slog.Default(),
+	}, nil
+}
+
+// handleJobUpdate takes up the end of an execution. Jobs that are not Graf's,
+// and those that go on, are none of its business.
+func (f *Finalizer) handleJobUpdate(ctx context.Context, e event.Event) error {
+	observation, err := kube.ParseJobJSON(e.Data())
+	if errors.Is(err, kube.ErrInvalid) || (err == nil && !observation.Finished()) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Finalize(ctx, observation)
+}
+
+func (f *Finalizer) handleJobDelete(ctx context.Context, e event.Event) error {
+	observation, err := kube.ParseJobJSON(e.Data())
+	if errors.Is(err, kube.ErrInvalid) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !observation.Finished() {
+		observation = gone(observation)
+	}
+	return f.Finalize(ctx, observation)
+}
+
+// handleReported looks whether the execution whose agent has said its last word
+// has ended, should the source of Job events be slow or have lost one.
+func (f *Finalizer) handleReported(ctx context.Context, e event.Event) error {
+	task, err := uuid.Parse(e.Subject())
+	if err != nil {
+		return problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/subject", Detail: "must be a task's id"})
+	}
+	data, err := delivery.Data[event.TaskReported](e)
+	if err != nil {
+		return err
+	}
+	return f.Observe(ctx, task, data.Attempt)
+}

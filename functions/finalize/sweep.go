@@ -1,0 +1,182 @@
+package finalize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/postgres/query"
+)
+
+const (
+	// relayBatch and relayBatches bound the events that one sweep publishes.
+	relayBatch   = 200
+	relayBatches = 10
+	// sweepBatch bounds the tasks that each part of a sweep looks at; the next
+	// sweep goes on.
+	sweepBatch = 200
+	// queuedAge is how long a task that might start is left to its own events.
+	queuedAge = 5 * time.Second
+	// pendingAge is the same for a text that waits for its vector.
+	pendingAge = 15 * time.Second
+)
+
+// Sweep takes up what was left lying: events that were not published, ends that
+// were cut off, executions whose end went unheard or that overrun, slots that
+// nobody gave back, and tasks and texts that wait. Its parts are independent.
+func (f *Finalizer) Sweep(ctx context.Context) error {
+	return errors.Join(
+		f.relay(ctx),
+		f.resumeFinalizing(ctx),
+		f.observeRunning(ctx),
+		f.reclaimSlots(ctx),
+		f.announceDue(ctx),
+	)
+}
+
+func (f *Finalizer) relay(ctx context.Context) error {
+	for range relayBatches {
+		sent, err := f.outbox.Relay(ctx, relayBatch)
+		if err != nil || sent < relayBatch {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Finalizer) resumeFinalizing(ctx context.Context) error {
+	q := query.New(f.pool)
+	stale, err := q.ListStaleFinalizing(ctx, f.config.StaleAfter, sweepBatch)
+	if err != nil {
+		return fmt.Errorf("list ends that were cut off: %w", err)
+	}
+	var errs []error
+	for _, task := range stale {
+		errs = append(errs, f.Observe(ctx, task.ID, int(task.Attempt)))
+	}
+	return errors.Join(errs...)
+}
+
+// observeRunning compares the tasks that run with the executions that there are.
+func (f *Finalizer) observeRunning(ctx context.Context) error {
+	running, err := query.New(f.pool).ListUnobserved(ctx, f.config.StaleAfter, sweepBatch)
+	if err != nil {
+		return fmt.Errorf("list running tasks: %w", err)
+	}
+	if len(running) == 0 {
+		return nil
+	}
+	executions, err := f.cluster.List(ctx, kube.Selection{})
+	if err != nil {
+		return fmt.Errorf("list executions: %w", err)
+	}
+	byAttempt := make(map[string]kube.Observation, len(executions))
+	for _, o := range executions {
+		byAttempt[limiter.AttemptID(o.TaskID, o.Attempt)] = o
+	}
+	var errs []error
+	for _, task := range running {
+		o, exists := byAttempt[limiter.AttemptID(task.ID.String(), int(task.Attempt))]
+		if !exists {
+			o = gone(kube.Observation{TaskID: task.ID.String(), Attempt: int(task.Attempt)})
+		}
+		errs = append(errs, f.settle(ctx, task, o))
+	}
+	return errors.Join(errs...)
+}
+
+// settle finalizes a running task whose execution has ended or overruns, and
+// repeats a cancellation that has had no effect.
+func (f *Finalizer) settle(ctx context.Context, task query.ListUnobservedRow, o kube.Observation) error {
+	switch {
+	case o.Finished():
+		return f.Finalize(ctx, o)
+	case task.DeadlineAt != nil && time.Since(*task.DeadlineAt) > f.config.Grace:
+		if err := f.cluster.Delete(ctx, o.Execution); err != nil {
+			return fmt.Errorf("stop the execution of task %s: %w", task.ID, err)
+		}
+		o.Phase = kube.PhaseDeadlineExceeded
+		return f.Finalize(ctx, o)
+	case task.CancelRequestedAt != nil && time.Since(*task.CancelRequestedAt) > f.config.StaleAfter:
+		return f.announce(ctx, event.NewTask(ctx, event.TypeTaskCancelRequested, event.SourceFinalize, task.ID,
+			event.TaskCancelRequested{TaskID: task.ID, RequestedBy: value(task.CancelRequestedBy)}))
+	}
+	return nil
+}
+
+// reclaimSlots frees the slots of attempts that have ended.
+func (f *Finalizer) reclaimSlots(ctx context.Context) error {
+	state, err := f.slots.Snapshot(ctx)
+	if errors.Is(err, limiter.ErrRebuild) {
+		// Launch rebuilds with the next task. If none comes, nobody needs slots
+		// but those that wait: announceDue sees to them.
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list slots: %w", err)
+	}
+	var held []string
+	var tasks []uuid.UUID
+	var attempts []int16
+	for _, lease := range state.Held {
+		id, attempt, err := limiter.ParseAttemptID(lease.ID)
+		if err != nil {
+			continue
+		}
+		task, err := uuid.Parse(id)
+		if err != nil {
+			continue
+		}
+		held, tasks, attempts = append(held, lease.ID), append(tasks, task), append(attempts, int16(attempt))
+	}
+	ended, err := query.New(f.pool).ListEnded(ctx, held, tasks, attempts)
+	if err != nil {
+		return fmt.Errorf("compare slots with tasks: %w", err)
+	}
+	var errs []error
+	for _, id := range ended {
+		_, err := f.slots.Release(ctx, id)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// announceDue tells launch and embed that something waits for them; they are
+// woken only if so.
+func (f *Finalizer) announceDue(ctx context.Context) error {
+	q := query.New(f.pool)
+	due, err := q.CountDue(ctx, queuedAge, f.config.StaleAfter)
+	if err != nil {
+		return fmt.Errorf("count due tasks: %w", err)
+	}
+	pending, err := q.CountPending(ctx, pendingAge)
+	if err != nil {
+		return fmt.Errorf("count texts to embed: %w", err)
+	}
+	var events []event.Event
+	if due > 0 {
+		events = append(events, event.New(ctx, event.TypeQueueDue, event.SourceFinalize, "", event.QueueDue{Waiting: due}))
+	}
+	if pending > 0 {
+		events = append(events,
+			event.New(ctx, event.TypeMemoryPending, event.SourceFinalize, "", event.MemoryPending{Pending: pending}))
+	}
+	return f.announce(ctx, events...)
+}
+
+func (f *Finalizer) announce(ctx context.Context, events ...event.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	return f.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		tx.Announce(events...)
+		return nil
+	})
+}
