@@ -1,0 +1,63 @@
+// Package submit is Graf's submit function: it takes tasks in, by HTTP and by
+// CloudEvent, shows them, lists them and cancels them. What it changes it
+// announces: task.submitted, task.cancel_requested, task.finished.
+package submit
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/function"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/postgres"
+	"github.com/graf-run/graf/shared/redisdb"
+	"github.com/graf-run/graf/shared/sink"
+)
+
+// New makes the function for func-go's runtime.
+func New() *function.Instance { return function.New("submit", start) }
+
+func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
+	var c Config
+	if err := scope.Configure(&c); err != nil {
+		return nil, err
+	}
+	validator, err := api.NewValidator()
+	if err != nil {
+		return nil, err
+	}
+	artifacts, err := artifact.New(c.Artifacts)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := postgres.Open(ctx, c.Postgres)
+	if err != nil {
+		return nil, err
+	}
+	scope.Close(pool.Close)
+	redis, err := redisdb.Open(c.Redis)
+	if err != nil {
+		return nil, err
+	}
+	scope.OnStop(func(context.Context) error { return redis.Close() })
+	rate, err := limiter.NewRate(redis, c.Rate)
+	if err != nil {
+		return nil, err
+	}
+	broker, err := sink.New(c.Sink)
+	if err != nil {
+		return nil, err
+	}
+	scope.Close(broker.Close)
+	events := outbox.New(pool, broker, slog.Default())
+	h := &handler{
+		config: c, validator: validator, rate: rate, log: slog.Default(),
+		submitter: &Submitter{outbox: events}, canceller: &Canceller{outbox: events},
+		reader: &Reader{pool: pool, artifacts: artifacts},
+	}
+	return h.routes(), nil
+}

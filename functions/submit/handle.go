@@ -1,0 +1,134 @@
+package submit
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/delivery"
+	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/problem"
+	"github.com/graf-run/graf/shared/telemetry"
+)
+
+// requestTimeout bounds a request, all but the sending of its body.
+const requestTimeout = 15 * time.Second
+
+// rateTimeout bounds the look at the rate limit. Redis answers in well under a
+// millisecond or is in trouble, and then must not hold requests up.
+const rateTimeout = 250 * time.Millisecond
+
+// handler serves the function's HTTP API and its events.
+type handler struct {
+	config    Config
+	validator *api.Validator
+	rate      *limiter.Rate
+	log       *slog.Logger
+	submitter *Submitter
+	canceller *Canceller
+	reader    *Reader
+}
+
+// operation serves one operation of the OpenAPI document for a caller that is
+// known and within its rate.
+type operation func(w http.ResponseWriter, r *http.Request, caller string) error
+
+func (h *handler) routes() http.Handler {
+	mux := http.NewServeMux()
+	methods := map[string][]string{}
+	for id, serve := range map[string]operation{
+		api.OperationSubmitTask: h.submitTask,
+		api.OperationListTasks:  h.listTasks,
+		api.OperationGetTask:    h.getTask,
+		api.OperationCancelTask: h.cancelTask,
+	} {
+		pattern := h.validator.Pattern(id)
+		mux.Handle(pattern, h.guard(serve))
+		method, path, _ := strings.Cut(pattern, " ")
+		methods[path] = append(methods[path], method)
+	}
+	for path, allowed := range methods {
+		mux.Handle(path, methodNotAllowed(allowed))
+	}
+	receiver := delivery.NewReceiver(map[string]delivery.HandlerFunc{event.TypeTaskRequested: h.taskRequested})
+	mux.Handle("POST /{$}", receiver)
+	mux.Handle("/{$}", methodNotAllowed([]string{http.MethodPost}))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		problem.Write(w, r, problem.ErrNotFound.With("There is nothing at this path."))
+	})
+	return mux
+}
+
+// guard lets an operation be called by those who may, as often as they may.
+func (h *handler) guard(serve operation) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(telemetry.Extract(r.Context(), r.Header), requestTimeout)
+		defer cancel()
+		r = r.WithContext(ctx)
+		if err := h.serve(w, r, serve); err != nil {
+			problem.Write(w, r, err)
+		}
+	})
+}
+
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, serve operation) error {
+	if err := h.enabled(); err != nil {
+		return err
+	}
+	caller, err := h.config.Callers.Authenticate(r)
+	if err != nil {
+		return err
+	}
+	if err := h.allow(r.Context(), caller.Name); err != nil {
+		return err
+	}
+	return serve(w, r, caller.Name)
+}
+
+func (h *handler) enabled() error {
+	if h.config.Enabled {
+		return nil
+	}
+	return problem.ErrUnavailable.With("Codex tasks are switched off here (GRAF_CODEX_TASKS_ENABLED=false).")
+}
+
+// allow counts a call of caller against its rate. Without Redis all may call: a
+// lost limit is better than a lost service.
+func (h *handler) allow(ctx context.Context, caller string) error {
+	ctx, cancel := context.WithTimeout(ctx, rateTimeout)
+	defer cancel()
+	decision, err := h.rate.Allow(ctx, caller)
+	if err != nil {
+		h.log.WarnContext(ctx, "call allowed without a look at its rate", "caller", caller, "error", err)
+	}
+	if !decision.Allowed {
+		return problem.ErrRateLimited.With("Caller %s calls too often; wait as Retry-After says.", caller).
+			RetryAfter(decision.RetryAfter)
+	}
+	return nil
+}
+
+func methodNotAllowed(allowed []string) http.Handler {
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		problem.Write(w, r, problem.ErrMethodNotAllowed.With("This path takes %s.", allow))
+	})
+}
+
+// answer writes body as JSON. That the client went away is no error.
+func answer(w http.ResponseWriter, r *http.Request, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		slog.DebugContext(r.Context(), "the client went away", "error", err)
+	}
+}

@@ -1,0 +1,63 @@
+package submit
+
+import (
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/problem"
+)
+
+const tasksPath = "/v1/codex/tasks/"
+
+func (h *handler) submitTask(w http.ResponseWriter, r *http.Request, caller string) error {
+	var params api.SubmitTaskParams
+	if err := h.validator.Parameters(r, api.OperationSubmitTask, &params); err != nil {
+		return err
+	}
+	var request api.TaskSubmission
+	if err := h.validator.DecodeBody(r, api.OperationSubmitTask, api.MaxSubmissionBytes, &request); err != nil {
+		return err
+	}
+	key, err := idempotencyKey(params.IdempotencyKey, request.IdempotencyKey)
+	if err != nil {
+		return err
+	}
+	receipt, err := h.submitter.Submit(r.Context(), Submission{Caller: caller, Key: key, Request: request, IssueToken: true})
+	if err != nil {
+		return err
+	}
+	status := http.StatusCreated
+	if receipt.Repeated {
+		status = http.StatusOK
+	}
+	w.Header().Set("Location", tasksPath+receipt.TaskID.String())
+	answer(w, r, status, h.created(receipt))
+	return nil
+}
+
+// idempotencyKey is the key that stands in the header, in the body or, the
+// same, in both.
+func idempotencyKey(header, body string) (string, error) {
+	if header == "" {
+		return body, nil
+	}
+	if body != "" && body != header {
+		return "", problem.ErrInvalid.Fields(problem.FieldError{Pointer: pointerKey,
+			Detail: "is not the key in the Idempotency-Key header: send one of them, or the same in both"})
+	}
+	return header, nil
+}
+
+func (h *handler) created(receipt Receipt) api.TaskCreated {
+	return api.TaskCreated{
+		TaskID: receipt.TaskID, Status: receipt.Status, CreatedAt: receipt.CreatedAt.UTC(),
+		Callback:       api.Callback{URL: taskURL(h.config.CallbackBaseURL, receipt.TaskID, "events"), Token: receipt.Token},
+		MemoryEndpoint: api.MemoryEndpoint{URL: taskURL(h.config.MemoryBaseURL, receipt.TaskID, "memory")},
+	}
+}
+
+func taskURL(base string, id uuid.UUID, part string) string {
+	return base + tasksPath + id.String() + "/" + part
+}
