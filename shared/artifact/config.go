@@ -39,11 +39,11 @@ const maxExpiry = 7 * 24 * time.Hour
 
 // Validate tells what is wrong with the configuration, or nil. It never shows the keys.
 func (c Config) Validate() error {
-	if _, err := parseEndpoint("GRAF_S3_ENDPOINT", c.Endpoint); err != nil {
+	if err := checkEndpoint("GRAF_S3_ENDPOINT", c.Endpoint); err != nil {
 		return err
 	}
 	if c.PublicEndpoint != "" {
-		if _, err := parseEndpoint("GRAF_S3_PUBLIC_ENDPOINT", c.PublicEndpoint); err != nil {
+		if err := checkEndpoint("GRAF_S3_PUBLIC_ENDPOINT", c.PublicEndpoint); err != nil {
 			return err
 		}
 	}
@@ -66,14 +66,14 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func parseEndpoint(setting, endpoint string) (*url.URL, error) {
+func checkEndpoint(setting, endpoint string) error {
 	parsed, err := url.Parse(endpoint)
 	// The URL is not shown, as it may hold a password.
 	if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
-		return nil, fmt.Errorf("%s must be a URL such as http://127.0.0.1:9000", setting)
+		return fmt.Errorf("%s must be a URL such as http://127.0.0.1:9000", setting)
 	}
 	if parsed.User != nil || parsed.RawQuery != "" || parsed.Path != "" && parsed.Path != "/" {
-		return nil, fmt.Errorf("%s must have a scheme, a host and a port only", setting)
+		return fmt.Errorf("%s must have a scheme, a host and a port only", setting)
 	}
-	return parsed, nil
+	return nil
 }

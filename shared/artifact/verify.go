@@ -57,7 +57,7 @@ func (s *Store) verifyBytes(ctx context.Context, key string, size int64, want, e
 	if err != nil {
 		return storeError("read", key, err)
 	}
-	defer object.Close()
+	defer func() { _ = object.Close() }() // Reading has told of every error that matters.
 	hash := sha256.New()
 	read, err := io.Copy(hash, io.LimitReader(object, size+1))
 	if err != nil {

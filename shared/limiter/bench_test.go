@@ -2,22 +2,17 @@ package limiter
 
 import (
 	"context"
-	"crypto/rand"
-	"os"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/graf-run/graf/shared/redistest"
 )
 
 // BenchmarkSlots is a task's whole way: enqueue and admit, extend, release.
 func BenchmarkSlots(b *testing.B) {
-	options, err := redis.ParseURL(os.Getenv("GRAF_TEST_REDIS_URL"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	slots, err := NewSlots(redis.NewClient(options), SlotsConfig{
-		Prefix: "bench-" + rand.Text() + ":", Global: 50, PerNamespace: 20, PerCaller: 25, LookAhead: 200, LaunchLease: time.Minute,
+	client, prefix := redistest.New(b)
+	slots, err := NewSlots(client, SlotsConfig{
+		Prefix: prefix, Global: 50, PerNamespace: 20, PerCaller: 25, LookAhead: 200, LaunchLease: time.Minute,
 	})
 	if err != nil {
 		b.Fatal(err)

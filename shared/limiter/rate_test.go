@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/graf-run/graf/shared/redistest"
 )
 
 func newRate(t *testing.T, perSecond float64, burst int) (*Rate, *clock) {
 	t.Helper()
-	client, prefix := setup(t)
+	client, prefix := redistest.New(t)
 	clock := newClock()
 	rate, err := NewRate(client, RateConfig{PerSecond: perSecond, Burst: burst, Prefix: prefix, Clock: clock.now})
 	if err != nil {
@@ -85,7 +87,7 @@ func TestRateNeverExceedsUnderConcurrency(t *testing.T) {
 
 func TestRateOnRedisClockExpires(t *testing.T) {
 	t.Parallel()
-	client, prefix := setup(t)
+	client, prefix := redistest.New(t)
 	rate, err := NewRate(client, RateConfig{PerSecond: 1000, Burst: 5, Prefix: prefix})
 	if err != nil {
 		t.Fatal(err)

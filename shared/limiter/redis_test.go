@@ -2,13 +2,13 @@ package limiter
 
 import (
 	"context"
-	"crypto/rand"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/graf-run/graf/shared/redistest"
 )
 
 // clock is a clock that tests move by hand.
@@ -24,26 +24,10 @@ func (c *clock) now() time.Time               { return time.UnixMicro(c.micros.L
 func (c *clock) advance(d time.Duration)      { c.micros.Add(d.Microseconds()) }
 func (c *clock) in(d time.Duration) time.Time { return c.now().Add(d) }
 
-// setup connects to the real Redis with a key prefix that is the test's own.
-func setup(t *testing.T) (client *redis.Client, prefix string) {
-	t.Helper()
-	url := os.Getenv("GRAF_TEST_REDIS_URL")
-	if url == "" {
-		t.Fatal("GRAF_TEST_REDIS_URL is not set: run make test, or: go run ./local/cmd/graf-local services -- go test ./...")
-	}
-	options, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client = redis.NewClient(options)
-	t.Cleanup(func() { _ = client.Close() })
-	return client, "test-" + rand.Text() + ":"
-}
-
 // newSlots makes slots on the hand-moved clock and builds them empty.
 func newSlots(t *testing.T, config SlotsConfig) (*Slots, *clock) {
 	t.Helper()
-	client, prefix := setup(t)
+	client, prefix := redistest.New(t)
 	clock := newClock()
 	config.Prefix, config.Clock = prefix, clock.now
 	if config.LaunchLease == 0 {
@@ -53,7 +37,6 @@ func newSlots(t *testing.T, config SlotsConfig) (*Slots, *clock) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { wipe(t, slots) })
 	rebuild(t, slots, State{})
 	return slots, clock
 }

@@ -33,11 +33,10 @@ var digested = regexp.MustCompile(`^sha256-salted:[0-9a-f]{64}$`)
 // canonicalize copies a resource into canonical form.
 func canonicalize(content map[string]any, salt []byte) (map[string]any, error) {
 	nodes := 0
-	copied, err := normalize(content, "", 1, &nodes)
+	object, err := normalizeMap(content, "", 1, &nodes)
 	if err != nil {
 		return nil, err
 	}
-	object := copied.(map[string]any)
 	delete(object, "status")
 	if metadata, ok := object["metadata"].(map[string]any); ok {
 		stripMetadata(metadata)
@@ -120,21 +119,7 @@ func normalize(value any, path string, depth int, nodes *int) (any, error) {
 	}
 	switch value := value.(type) {
 	case map[string]any:
-		copied := make(map[string]any, len(value))
-		for key, item := range value {
-			if item == nil { // The same as absent.
-				continue
-			}
-			if !utf8.ValidString(key) {
-				return nil, fmt.Errorf("a key under %q is not valid UTF-8", path)
-			}
-			normal, err := normalize(item, join(path, key), depth+1, nodes)
-			if err != nil {
-				return nil, err
-			}
-			copied[key] = normal
-		}
-		return copied, nil
+		return normalizeMap(value, path, depth, nodes)
 	case []any:
 		copied := make([]any, len(value))
 		for i, item := range value {
@@ -148,6 +133,24 @@ func normalize(value any, path string, depth int, nodes *int) (any, error) {
 	default:
 		return scalar(value, path)
 	}
+}
+
+func normalizeMap(value map[string]any, path string, depth int, nodes *int) (map[string]any, error) {
+	copied := make(map[string]any, len(value))
+	for key, item := range value {
+		if item == nil { // The same as absent.
+			continue
+		}
+		if !utf8.ValidString(key) {
+			return nil, fmt.Errorf("a key under %q is not valid UTF-8", path)
+		}
+		normal, err := normalize(item, join(path, key), depth+1, nodes)
+		if err != nil {
+			return nil, err
+		}
+		copied[key] = normal
+	}
+	return copied, nil
 }
 
 func scalar(value any, path string) (any, error) {

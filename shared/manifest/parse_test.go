@@ -123,7 +123,6 @@ func TestBadManifests(t *testing.T) {
 		`{"a":1e999}`:                   "number 1e999 is out of range",
 		strings.Repeat(" ", MaxBytes+1): "at most 4194304 are allowed",
 		"a: .inf":                       "document 1: ",
-		"[" + strings.Repeat("{},", maxNodes) + "{}]":                            "items[0]: apiVersion is missing",
 		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":"x"}`: "data of a Secret must be a mapping",
 		`{"a":[` + strings.Repeat("1,", maxNodes) + "1]}":                        "more than 500000 values",
 	} {

@@ -21,6 +21,7 @@ func summarize(change Change, p pair) string {
 		return change.Ref.String() + " created" + details(p.after)
 	case Deleted:
 		return change.Ref.String() + " deleted" + details(p.before)
+	case Modified:
 	}
 	phrases := make([]string, 0, len(change.Fields))
 	for i, field := range change.Fields {

@@ -38,6 +38,7 @@ func renumber(hunks []*udiff.Hunk) {
 				grown++
 			case udiff.Delete:
 				grown--
+			case udiff.Equal:
 			}
 		}
 	}
@@ -45,14 +46,14 @@ func renumber(hunks []*udiff.Hunk) {
 
 // limited collects text up to a bound, whole lines only, and says at its end what is missing.
 type limited struct {
-	strings.Builder
+	text          strings.Builder
 	most, omitted int
 }
 
 // write adds a resource's text, which is not made once the bound is reached.
 func (l *limited) write(text func() string) {
 	// Room for the closing line.
-	room := l.most - l.Len() - 100
+	room := l.most - l.text.Len() - 100
 	if l.omitted > 0 || room <= 0 {
 		l.omitted++
 		return
@@ -62,12 +63,12 @@ func (l *limited) write(text func() string) {
 		l.omitted++
 		made = made[:strings.LastIndexByte(made[:room], '\n')+1]
 	}
-	l.WriteString(made)
+	l.text.WriteString(made)
 }
 
 func (l *limited) String() string {
 	if l.omitted == 0 {
-		return l.Builder.String()
+		return l.text.String()
 	}
-	return l.Builder.String() + fmt.Sprintf("# cut here: %d resources are not shown, or not in full\n", l.omitted)
+	return l.text.String() + fmt.Sprintf("# cut here: %d resources are not shown, or not in full\n", l.omitted)
 }

@@ -1,10 +1,7 @@
 package retry
 
 import (
-	"context"
-	"crypto/rand"
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -12,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/graf-run/graf/shared/redistest"
 )
 
 type manual struct {
@@ -30,19 +29,12 @@ func (b *manual) advance(d time.Duration) {
 // Delays are 1 s, 2 s, then dead.
 func setup(t *testing.T) *manual {
 	t.Helper()
-	url := os.Getenv("GRAF_TEST_REDIS_URL")
-	if url == "" {
-		t.Fatal("GRAF_TEST_REDIS_URL is not set: run make test, or: go run ./local/cmd/graf-local services -- go test ./...")
-	}
-	options, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(options)
+	client, prefix := redistest.New(t)
 	made := &manual{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	config := Config{Base: 2 * time.Second, Max: time.Minute, MaxAttempts: 3, Visibility: 30 * time.Second, DeadLimit: 3}
+	var err error
 	made.Bucket, err = NewBucket(client, "test", config, Options{
-		Prefix: "test-" + rand.Text() + ":",
+		Prefix: prefix,
 		Random: func() float64 { return 0 },
 		Clock: func() time.Time {
 			made.Lock()
@@ -53,14 +45,6 @@ func setup(t *testing.T) *manual {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := client.Del(ctx, made.keys...).Err(); err != nil {
-			t.Error(err)
-		}
-		_ = client.Close()
-	})
 	return made
 }
 
