@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/graf-run/graf/shared/access"
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/delivery"
 	"github.com/graf-run/graf/shared/function"
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/outbox"
@@ -59,5 +61,5 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		submitter: &Submitter{outbox: events}, canceller: &Canceller{outbox: events},
 		reader: &Reader{pool: pool, artifacts: artifacts},
 	}
-	return h.routes(), nil
+	return access.Handler(h.routes(), delivery.MaxEventBytes, slog.Default()), nil
 }

@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/graf-run/graf/shared/access"
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/delivery"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/problem"
-	"github.com/graf-run/graf/shared/telemetry"
 )
 
 // requestTimeout bounds a request, all but the sending of its body.
@@ -68,7 +68,7 @@ func (h *handler) routes() http.Handler {
 // guard lets an operation be called by those who may, as often as they may.
 func (h *handler) guard(serve operation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(telemetry.Extract(r.Context(), r.Header), requestTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
 		r = r.WithContext(ctx)
 		if err := h.serve(w, r, serve); err != nil {
@@ -85,6 +85,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, serve operation)
 	if err != nil {
 		return err
 	}
+	access.Note(r.Context(), slog.String("caller", caller.Name))
 	if err := h.allow(r.Context(), caller.Name); err != nil {
 		return err
 	}

@@ -1,10 +1,12 @@
 package submit
 
 import (
+	"log/slog"
 	"net/http"
 
 	"github.com/google/uuid"
 
+	"github.com/graf-run/graf/shared/access"
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/problem"
 )
@@ -28,6 +30,7 @@ func (h *handler) submitTask(w http.ResponseWriter, r *http.Request, caller stri
 	if err != nil {
 		return err
 	}
+	access.Note(r.Context(), slog.String("taskId", receipt.TaskID.String()))
 	status := http.StatusCreated
 	if receipt.Repeated {
 		status = http.StatusOK
