@@ -1,7 +1,6 @@
-// The HTTP API. openapi.yaml is its source: types.gen.go is generated from it,
-// and [Validator] checks requests against it at run time, so that types,
-// checks and documentation cannot drift apart.
-
+// Package api is Graf's HTTP API. openapi.yaml is its source: types.gen.go is
+// generated from it, and [Validator] checks requests against it at run time, so
+// that types, checks and documentation cannot drift apart.
 package api
 
 import _ "embed"

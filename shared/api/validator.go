@@ -69,7 +69,7 @@ func parseDocument(text []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
-	return root.(map[string]any), nil
+	return object(root), nil
 }
 
 // newCompiler is a compiler of JSON Schema 2020-12 with our keywords, in which
