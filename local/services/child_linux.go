@@ -71,7 +71,7 @@ func credential(uid, gid int) *syscall.SysProcAttr {
 
 // try runs a program that does nothing, in the folder.
 func try(attributes *syscall.SysProcAttr, folder string) error {
-	cmd := exec.Command("true")
+	cmd := exec.Command("true") //nolint:noctx // it ends at once
 	cmd.Dir, cmd.SysProcAttr = folder, attributes
 	return cmd.Run()
 }
@@ -79,7 +79,7 @@ func try(attributes *syscall.SysProcAttr, folder string) error {
 func lookUp(name string) (uid, gid int, err error) {
 	account, err := user.Lookup(name)
 	if err != nil {
-		return 0, 0, fmt.Errorf("Postgres does not run as root, and there is no user %q to run it: %w", name, err)
+		return 0, 0, fmt.Errorf("find user %s to run Postgres, which refuses root: %w", name, err)
 	}
 	uid, uidErr := strconv.Atoi(account.Uid)
 	gid, gidErr := strconv.Atoi(account.Gid)

@@ -14,7 +14,8 @@ import (
 // Others may pass through, for Postgres may have to run as another user, but
 // see nothing.
 func makeFolder(path string) error {
-	err := os.Mkdir(path, 0o711)
+	const mode = 0o711
+	err := os.Mkdir(path, mode)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
@@ -22,7 +23,7 @@ func makeFolder(path string) error {
 		if err := makeFolder(filepath.Dir(path)); err != nil {
 			return err
 		}
-		err = os.Mkdir(path, 0o711)
+		err = os.Mkdir(path, mode)
 	}
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make the folder: %w", err)

@@ -34,7 +34,7 @@ func freePort() (int, error) {
 
 // checkPort fails with ErrPortTaken when another program listens on the port.
 func checkPort(port int) error {
-	listener, err := net.Listen("tcp", address(port))
+	listener, err := net.Listen("tcp", address(port)) //nolint:noctx // binding does not wait
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w: another program listens on %s", ErrPortTaken, address(port))
 	}

@@ -176,6 +176,7 @@ func (p *postgres) command() *exec.Cmd {
 	for _, setting := range settings {
 		arguments = append(arguments, "-c", setting)
 	}
+	//nolint:noctx // it outlives the context of its start; Stop ends it
 	cmd := exec.Command(filepath.Join(p.programs, "postgres"), arguments...)
 	p.confine(cmd)
 	return cmd

@@ -36,7 +36,7 @@ func newRedis(folder string, port int, ephemeral bool, report func(error)) (Serv
 			return os.WriteFile(settings, redisSettings(folder, port, password, ephemeral), 0o600)
 		},
 		command: func() *exec.Cmd {
-			cmd := exec.Command(program, settings)
+			cmd := exec.Command(program, settings) //nolint:noctx // it outlives its start's context; Stop ends it
 			cmd.Env, cmd.Dir = environment(), folder
 			return cmd
 		},

@@ -43,6 +43,7 @@ func newS3(folder string, port int, report func(error)) (Server, S3Connection, e
 			return makeFolder(buckets)
 		},
 		command: func() *exec.Cmd {
+			//nolint:noctx // it outlives the context of its start; Stop ends it
 			cmd := exec.Command(program, "--port", address(port), "--region", defaultRegion, "--quiet", "posix", buckets)
 			cmd.Env = environment("ROOT_ACCESS_KEY_ID="+grafName, "ROOT_SECRET_ACCESS_KEY="+password)
 			cmd.Dir = folder

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -104,18 +105,16 @@ func (s *Set) Start(ctx context.Context) error {
 func (s *Set) Stop(ctx context.Context) error {
 	servers := s.servers()
 	errs := make([]error, len(servers))
-	var group errgroup.Group
+	var group sync.WaitGroup
 	for i, server := range servers {
-		group.Go(func() error {
-			errs[i] = server.Stop(ctx)
-			return nil
-		})
+		group.Go(func() { errs[i] = server.Stop(ctx) })
 	}
-	_ = group.Wait() // never fails: each server's error is in errs
+	group.Wait()
+	err := errors.Join(errs...)
 	if s.compose != nil {
-		errs = append(errs, s.compose.remove(ctx))
+		err = errors.Join(err, s.compose.remove(ctx))
 	}
-	return errors.Join(append(errs, s.release())...)
+	return errors.Join(err, s.release())
 }
 
 // Failed delivers the error of each server that ended without being stopped.

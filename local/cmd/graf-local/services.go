@@ -49,7 +49,8 @@ the endpoint that are set already name servers that exist, and none is started i
 
 // runBesideServices runs the command while the servers run.
 func runBesideServices(ctx context.Context, config services.Config, arguments []string) (err error) {
-	set, err := services.New(config, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	set, err := services.New(config, logger)
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,13 @@ func runBesideServices(ctx context.Context, config services.Config, arguments []
 		return err
 	}
 	// Stopping is due also when a signal has ended ctx.
-	defer func() { err = errors.Join(err, set.Stop(context.WithoutCancel(ctx))) }()
+	defer func() {
+		if stopErr := set.Stop(context.WithoutCancel(ctx)); stopErr != nil {
+			logger.Error("stop the servers", "error", stopErr)
+			err = errors.Join(err, stopErr)
+		}
+	}()
+	//nolint:noctx // signals reach it by runForwarding, not as the kill that a context sends
 	cmd := exec.Command(arguments[0], arguments[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), set.Connection().Environment(testPrefix)...)
@@ -85,7 +92,7 @@ func runForwarding(cmd *exec.Cmd, failed <-chan error) error {
 			_ = cmd.Process.Signal(syscall.SIGTERM) // likewise
 		case err := <-ended:
 			if failure != nil {
-				return fmt.Errorf("%w (then %s ended: %v)", failure, cmd.Path, err)
+				return fmt.Errorf("%w\n%s was asked to end", failure, cmd.Path)
 			}
 			return err
 		}

@@ -1,0 +1,118 @@
+# Graf's tasks. `make help` lists them. Nothing here changes the machine but
+# `setup`, which the others that need it call; see local/install.sh.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# What a developer may set.
+DATA      ?= .graf
+TESTFLAGS ?=
+BENCH     ?= .
+
+# Tools, each in a folder named after its version in the user's cache, so that
+# neither PATH nor another project matters.
+SQLC          := sqlc-v1.31.1/sqlc
+OAPI_CODEGEN  := oapi-codegen-v2.8.2/oapi-codegen
+GOLANGCI_LINT := golangci-lint-v2.15.0/golangci-lint
+TOOLS         := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/graf/bin
+
+MODULES  := $(patsubst %/go.mod,%,$(wildcard */go.mod functions/*/go.mod))
+PACKAGES := $(patsubst %,./%/...,$(MODULES))
+PROGRAMS := $(addprefix ./,$(wildcard */cmd/* functions/*/cmd/*))
+
+# -buildvcs=false: a clone that another user owns has no version to stamp.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w'
+
+.PHONY: help
+help: ## List the targets
+	@echo 'usage: make TARGET [DATA=FOLDER] [DEPS=compose]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup build ## Run the main job end to end and show it happening
+	@exec bin/graf-local demo --data '$(DATA)'
+
+.PHONY: run
+run: setup build ## Run the local platform until Ctrl-C
+	@exec bin/graf-local run --data '$(DATA)'
+
+.PHONY: test
+test: setup-test bin/graf-local ## Run every test, with the race detector, on real servers (TESTFLAGS='-run NAME')
+	@CGO_ENABLED=1 bin/graf-local services --ephemeral --data '$(DATA)' -- \
+		go test -race -shuffle=on $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: bench
+bench: setup build ## Run the benchmarks of docs/performance.md (BENCH=NAME)
+	@bin/graf-local services --ephemeral --data '$(DATA)' -- \
+		go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 $(PACKAGES)
+
+.PHONY: lint
+lint: $(TOOLS)/$(GOLANGCI_LINT) ## Check style and common mistakes
+	@'$<' run $(PACKAGES)
+
+.PHONY: format
+format: $(TOOLS)/$(GOLANGCI_LINT) ## Format the code
+	@'$<' fmt $(MODULES)
+
+.PHONY: generate
+generate: $(TOOLS)/$(SQLC) $(TOOLS)/$(OAPI_CODEGEN) ## Generate the code that comes from SQL and OpenAPI
+	@for file in $(wildcard $(addsuffix /*/sqlc.yaml,$(MODULES))); do '$(TOOLS)/$(SQLC)' generate --file "$$file"; done
+	@PATH="$(TOOLS)/$(dir $(OAPI_CODEGEN)):$$PATH" go generate $(PACKAGES) 2> >(grep -v 'matched no packages' >&2)
+
+# Digests rather than git tell what changes: the tree may hold other changes.
+generated = { grep -rlZ --include='*.go' '^// Code generated .* DO NOT EDIT' $(MODULES) || true; } | sort -z | xargs -0r sha256sum
+
+.PHONY: check
+check: ## Check that go.mod files are tidy and generated code is up to date
+	@for module in $(MODULES); do \
+		echo "check: $$module is tidy"; \
+		(cd "$$module" && go mod tidy -diff) || { echo "run: cd $$module && go mod tidy"; exit 1; }; \
+	done
+	@echo 'check: generated code is up to date'
+	@before=$$($(generated)); $(MAKE) generate; after=$$($(generated)); \
+		diff <(echo "$$before") <(echo "$$after") || { echo 'generated code was out of date: commit what make generate made'; exit 1; }
+
+.PHONY: build
+build: ## Build every program into bin/
+	@mkdir -p bin
+	@$(BUILD) -o bin/ $(PROGRAMS)
+
+.PHONY: bin/graf-local
+bin/graf-local:
+	@mkdir -p bin
+	@$(BUILD) -o $@ ./local/cmd/graf-local
+
+.PHONY: setup
+setup: ## Install what the platform runs on and this machine lacks
+	@local/install.sh
+	@test -n "$${OPENAI_API_KEY:-}" || local/install-model.sh >/dev/null
+
+.PHONY: setup-test
+setup-test: ## Install what the tests need and this machine lacks
+	@local/install.sh --test
+	@local/install-model.sh >/dev/null
+
+.PHONY: clean
+clean: ## Remove what was built; the platform's data stays
+	@rm -rf bin
+
+.PHONY: clean-data
+clean-data: ## Remove the platform's data
+	@rm -rf '$(DATA)'
+
+$(TOOLS)/$(SQLC):
+	@$(call install,github.com/sqlc-dev/sqlc/cmd/sqlc)
+
+$(TOOLS)/$(OAPI_CODEGEN):
+	@$(call install,github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen)
+
+$(TOOLS)/$(GOLANGCI_LINT):
+	@$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+
+# install PACKAGE: at the version that the target's folder, TOOL-VERSION, names.
+# Without cgo, which sqlc would use for databases that Graf has not.
+version = $(lastword $(subst -v, v,$(notdir $(@D))))
+install = echo 'install $(1)@$(version)' >&2; CGO_ENABLED=0 GOFLAGS= GOBIN='$(@D)' go install $(1)@$(version)
