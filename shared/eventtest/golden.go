@@ -30,11 +30,14 @@ func Golden(t testing.TB, name string, e event.Event) {
 	if err := json.Unmarshal(raw, &tree); err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.MarshalIndent(placeholders("", tree), "", "  ")
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(placeholders("", tree)); err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
+	got := text.Bytes()
 	file := filepath.Join("testdata", name+".json")
 	if *update {
 		if err := os.WriteFile(file, got, 0o600); err != nil {
