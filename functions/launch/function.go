@@ -73,10 +73,14 @@ func open(ctx context.Context, scope *function.Scope, c Config) (*Launcher, erro
 	if err != nil {
 		return nil, err
 	}
+	model, dimension, err := c.Embedding.Vectors()
+	if err != nil {
+		return nil, err
+	}
 	return &Launcher{
 		pool: pool, outbox: outbox.New(pool, events, slog.Default()), slots: slots, bucket: bucket, cluster: cluster,
 		execution: c.Execution, attempts: c.RetryAttempts, log: slog.Default(),
-		recaller: recaller{pool: pool, config: c.Recall, model: c.Embedding.Model, dimension: c.Embedding.Dimension},
+		recaller: recaller{pool: pool, config: c.Recall, model: model, dimension: dimension},
 	}, nil
 }
 

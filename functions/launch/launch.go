@@ -206,11 +206,28 @@ func (l *Launcher) beforeManifests(ctx context.Context, task uuid.UUID) (map[str
 	if err != nil {
 		return nil, fmt.Errorf("read the manifests of task %s: %w", task, err)
 	}
-	objects, err := manifest.Parse(raw, manifest.Options{})
+	// Stored manifests are canonical, and the data of Secrets is digests: no salt is needed.
+	objects, err := manifest.Parse(raw, nil)
 	if err != nil {
 		return nil, fmt.Errorf("manifests of task %s: %w", task, err)
 	}
-	return manifest.Files(objects)
+	files := make(map[string][]byte, len(objects))
+	for i, object := range objects {
+		name := fmt.Sprintf("%02d-%s-%s.yaml", i+1, strings.ToLower(object.Ref.Kind), fileName(object.Ref.Name))
+		files[name] = []byte(object.YAML())
+	}
+	return files, nil
+}
+
+// fileName makes of a resource's name one that a ConfigMap takes as a key: such
+// as system:node keeps its meaning as system-node.
+func fileName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == '.' || (r >= '0' && r <= '9') || (r|0x20 >= 'a' && r|0x20 <= 'z') {
+			return r
+		}
+		return '-'
+	}, name)
 }
 
 // started moves the task to running and announces it. If the execution has

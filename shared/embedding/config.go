@@ -109,3 +109,11 @@ func orDefault[T comparable](value, fallback T) T {
 	}
 	return value
 }
+
+// Vectors tells the model whose vectors the configuration means, and their
+// dimension, for a function that looks vectors up and makes none: it needs no key.
+func (c Config) Vectors() (model string, dimension int, err error) {
+	c.Model = orDefault(c.Model, DefaultModel)
+	c, err = c.withDimension()
+	return c.Model, c.Dimension, err
+}
