@@ -59,7 +59,7 @@ func unprivileged(folder string) (*syscall.SysProcAttr, error) {
 		return nil, fmt.Errorf("give the folder to user %s: %w", postgresUser, err)
 	}
 	if err := try(credential(uid, gid), folder); err != nil {
-		return nil, fmt.Errorf("user %s, who is to run Postgres for root, cannot work in %s; choose a data folder that it can reach (--data): %w",
+		return nil, fmt.Errorf("user %s, who is to run Postgres for root, cannot work in %s; choose a data folder that it can reach (--data FOLDER, or make DATA=FOLDER): %w",
 			postgresUser, folder, err)
 	}
 	return credential(uid, gid), nil

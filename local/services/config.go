@@ -29,7 +29,8 @@ const (
 
 // Config says where the servers run. Its environment variables are Graf's own.
 type Config struct {
-	// DataFolder holds everything the servers write.
+	// DataFolder holds everything the servers write. For root on a machine
+	// that refuses user namespaces, user postgres must be able to reach it.
 	DataFolder string
 	// Ephemeral is for tests: free ports, a new folder within DataFolder that
 	// Stop removes, and a Postgres that does not wait for the disk.

@@ -29,6 +29,13 @@ func tryLock(path string) (*os.File, error) {
 	return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
 }
 
+// unlock gives the lock free at once. Closing alone would leave it with a
+// child that is being made just now and has yet to close what it inherited.
+func unlock(file *os.File) error {
+	err := syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
+	return errors.Join(err, file.Close())
+}
+
 // waitLock is tryLock that waits until ctx ends for the holder to go.
 func waitLock(ctx context.Context, path string) (*os.File, error) {
 	tick := time.NewTicker(20 * time.Millisecond)

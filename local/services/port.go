@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -20,11 +21,18 @@ const (
 	lastFreePort  = 32000
 )
 
+// nextFreePort counts through the range, so that this process never gives one
+// port twice, from a start that differs from other processes'.
+var nextFreePort atomic.Int64
+
+func init() {
+	nextFreePort.Store(rand.Int64N(lastFreePort - firstFreePort)) //nolint:gosec // not for secrecy
+}
+
 // freePort finds a port that nothing listens on.
 func freePort() (int, error) {
 	for range 100 {
-		//nolint:gosec // chance, not secrecy, keeps two processes apart
-		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort)
+		port := firstFreePort + int(nextFreePort.Add(1)%(lastFreePort-firstFreePort))
 		if checkPort(port) == nil {
 			return port, nil
 		}

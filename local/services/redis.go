@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -69,6 +70,12 @@ func probeRedis(ctx context.Context, redisURL string) error {
 	if err != nil {
 		return fmt.Errorf("the Redis URL: %w", err)
 	}
+	// The client would log each refusal, of which a start brings several.
+	conn, err := (&net.Dialer{}).DialContext(ctx, options.Network, options.Addr)
+	if err != nil {
+		return err
+	}
+	_ = conn.Close() // it was only opened to see whether it can be
 	options.MaxRetries = -1
 	client := goredis.NewClient(options)
 	return errors.Join(client.Ping(ctx).Err(), client.Close())

@@ -133,7 +133,7 @@ func (s *Set) release() error {
 	if s.ephemeral {
 		err = os.RemoveAll(s.folder)
 	}
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, unlock(s.lock))
 }
 
 // ErrFolderInUse says that another process runs servers from the data folder.
@@ -183,6 +183,6 @@ func removeAbandoned(parent string) {
 			continue
 		}
 		_ = os.RemoveAll(folder) // the next start tries again
-		_ = lock.Close()
+		_ = unlock(lock)         // likewise
 	}
 }

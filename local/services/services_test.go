@@ -54,10 +54,21 @@ func deadline(t *testing.T) context.Context {
 	return ctx
 }
 
+// dataFolder is a temporary folder that other users can reach, as Postgres
+// needs where root may make no user namespace.
+func dataFolder(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	if err := os.Chmod(filepath.Dir(folder), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
 // lasting is the configuration of a set that is not ephemeral, on free ports.
 func lasting(t *testing.T) Config {
 	t.Helper()
-	config := Config{DataFolder: t.TempDir(), Dependencies: Local}
+	config := Config{DataFolder: dataFolder(t), Dependencies: Local}
 	for _, port := range []*int{&config.PostgresPort, &config.RedisPort, &config.S3Port} {
 		var err error
 		if *port, err = freePort(); err != nil {
@@ -112,7 +123,7 @@ func redisClient(t *testing.T, set *Set) *goredis.Client {
 
 func TestEphemeralSet(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	folder := dataFolder(t)
 	set := start(t, Config{DataFolder: folder, Ephemeral: true, Dependencies: Local})
 	if _, err := query(t, set.Connection().DatabaseURL, "CREATE EXTENSION vector"); !errors.Is(err, pgx.ErrNoRows) {
 		t.Errorf("pgvector: %v", err)
@@ -241,7 +252,7 @@ func TestTakenPort(t *testing.T) {
 
 func TestCrashIsReported(t *testing.T) {
 	t.Parallel()
-	set := start(t, Config{DataFolder: t.TempDir(), Ephemeral: true, Dependencies: Local})
+	set := start(t, Config{DataFolder: dataFolder(t), Ephemeral: true, Dependencies: Local})
 	defer stop(t, set)
 	if err := set.Redis.(*process).latest().cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -290,7 +301,7 @@ func TestKilledParentLeavesNoOrphans(t *testing.T) {
 
 func TestExistingServers(t *testing.T) {
 	t.Parallel()
-	running := start(t, Config{DataFolder: t.TempDir(), Ephemeral: true, Dependencies: Local})
+	running := start(t, Config{DataFolder: dataFolder(t), Ephemeral: true, Dependencies: Local})
 	defer stop(t, running)
 	config := lasting(t)
 	config.Existing = running.Connection()
@@ -319,7 +330,7 @@ func TestExistingServers(t *testing.T) {
 
 func TestAbandonedFoldersAreRemoved(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	folder := dataFolder(t)
 	config := Config{DataFolder: folder, Ephemeral: true, Dependencies: Local}
 	abandoned, err := New(config, slog.Default())
 	if err != nil {
@@ -330,7 +341,7 @@ func TestAbandonedFoldersAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop(t, used)
-	if err := abandoned.lock.Close(); err != nil { // as its process's death does
+	if err := unlock(abandoned.lock); err != nil { // as its process's death does
 		t.Fatal(err)
 	}
 	last, err := New(config, slog.Default())
