@@ -44,7 +44,7 @@ func setup(t testing.TB, change func(*broker.Config)) *harness {
 	h := &harness{handler: swap{make(chan http.Handler, 1)}}
 	h.server = httptest.NewServer(h.handler)
 	h.config = broker.Config{
-		Brokers:  []*eventingv1.Broker{{ObjectMeta: metav1.ObjectMeta{
+		Brokers: []*eventingv1.Broker{{ObjectMeta: metav1.ObjectMeta{
 			Namespace: "graf", Name: "default",
 			Annotations: map[string]string{eventingv1.BrokerClassAnnotationKey: "MTChannelBasedBroker"},
 		}}},
