@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/problem"
 )
 
@@ -32,11 +33,11 @@ func (r *Reader) List(ctx context.Context, f Filter) (api.TaskPage, error) {
 	sql, args := f.statement()
 	rows, err := r.pool.Query(ctx, sql, args...)
 	if err != nil {
-		return api.TaskPage{}, fmt.Errorf("list tasks: %w", err)
+		return api.TaskPage{}, fmt.Errorf("list tasks: %w", postgres.Classify(err))
 	}
 	tasks, err := pgx.CollectRows(rows, scanSummary)
 	if err != nil {
-		return api.TaskPage{}, fmt.Errorf("list tasks: %w", err)
+		return api.TaskPage{}, fmt.Errorf("list tasks: %w", postgres.Classify(err))
 	}
 	page := api.TaskPage{Tasks: tasks}
 	if len(tasks) > f.Limit {

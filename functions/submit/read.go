@@ -14,6 +14,7 @@ import (
 
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 )
 
@@ -54,7 +55,7 @@ func (r *Reader) Task(ctx context.Context, id uuid.UUID) (api.Task, error) {
 		return api.Task{}, errNoTask(id)
 	}
 	if err != nil {
-		return api.Task{}, fmt.Errorf("read task %s: %w", id, err)
+		return api.Task{}, fmt.Errorf("read task %s: %w", id, postgres.Classify(err))
 	}
 	task, err := d.show()
 	if err != nil {

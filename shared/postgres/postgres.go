@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/graf-run/graf/shared/problem"
 )
 
 // Config says where the database is.
@@ -93,12 +95,19 @@ func again(err error) bool {
 	return code == codeSerializationFailure || code == codeDeadlockDetected
 }
 
-// Classify gives database errors that callers tell apart their sentinel.
+// Classify gives database errors that callers tell apart their sentinel:
+// ErrTransition, and problem.ErrUnavailable where the database is away.
 func Classify(err error) error {
-	if sqlState(err) == codeTransition {
+	switch _, classified := errors.AsType[*problem.Error](err); {
+	case err == nil || classified:
+		return err
+	case sqlState(err) == codeTransition:
 		return fmt.Errorf("%w: %w", ErrTransition, err)
+	case away(err):
+		return unavailable(err)
+	default:
+		return err
 	}
-	return err
 }
 
 func sqlState(err error) string {

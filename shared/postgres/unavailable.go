@@ -1,0 +1,40 @@
+package postgres
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/graf-run/graf/shared/problem"
+)
+
+// awayCodes are the classes of SQLSTATE with which a server that stops, starts
+// or is full turns a client away: connection exception, insufficient resources,
+// and the operator interventions but for a cancelled query (57014).
+var awayCodes = []string{"08", "53", "57P"}
+
+// away tells whether err says that the database cannot be reached, rather than
+// that it refused a statement.
+func away(err error) bool {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
+		return true
+	}
+	code := sqlState(err)
+	for _, class := range awayCodes {
+		if strings.HasPrefix(code, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// unavailable is the answer while the database is away.
+func unavailable(err error) error {
+	return problem.ErrUnavailable.With("The database does not answer; try again later.").Because(err)
+}
