@@ -2,6 +2,7 @@ package kubernetes_test
 
 import (
 	"context"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -12,8 +13,16 @@ import (
 	"github.com/graf-run/graf/shared/kube/kubetest"
 )
 
-// BenchmarkJob measures a Job that does nothing, from the call of Launch to the notification of its end.
+// BenchmarkJob measures a Job that does nothing, from the call of Launch to the notification of its end, beside
+// a bare process that does the same.
 func BenchmarkJob(b *testing.B) {
+	b.Run("bare process", func(b *testing.B) {
+		for b.Loop() {
+			if err := exec.Command("true").Run(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	target, client, ended := benchmarkCluster(b)
 	b.Run("one at a time", func(b *testing.B) {
 		for b.Loop() {

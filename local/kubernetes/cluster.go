@@ -28,6 +28,7 @@ const (
 type Cluster struct {
 	options  Options
 	token    string
+	before   string // where the platform before this one had its files in memory
 	store    *store
 	kubelet  *kubelet
 	janitor  *janitor
@@ -50,7 +51,11 @@ func Start(options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}
-	c := &Cluster{options: options, store: s, kubelet: newKubelet(s, options)}
+	f, before, err := openFolders(options.DataDir, options.MemoryDir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("kubernetes: %w", err), s.close())
+	}
+	c := &Cluster{options: options, store: s, before: before, kubelet: newKubelet(s, f, options)}
 	c.janitor = newJanitor(s, c.kubelet, options.Logger)
 	if err := c.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("kubernetes: %w", err), c.Close(context.Background()))
@@ -78,7 +83,7 @@ func (c *Cluster) start() error {
 	if c.keys, err = loadCertificate(filepath.Join(c.options.DataDir, "api.pem"), c.host()); err != nil {
 		return err
 	}
-	if err := c.kubelet.recover(); err != nil {
+	if err := c.kubelet.recover(c.before); err != nil {
 		return err
 	}
 	c.running.Go(func() { c.janitor.run(ctx) })
@@ -180,7 +185,7 @@ func (c *Cluster) close(ctx context.Context) error {
 	}
 	c.running.Wait()
 	c.kubelet.close()
-	return errors.Join(err, c.store.close())
+	return errors.Join(err, c.kubelet.folders.close(), c.store.close())
 }
 
 // loadToken reads the bearer token, or makes one where there is none yet.

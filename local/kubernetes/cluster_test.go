@@ -197,7 +197,7 @@ func TestOutputIsBounded(t *testing.T) {
 		t.Errorf("got %d bytes of message, %+v, %v", len(got.Message), got, err)
 	}
 	var total int64
-	logs, _ := filepath.Glob(filepath.Join(o.DataDir, "pods", "*", "log*"))
+	logs, _ := filepath.Glob(filepath.Join(o.DataDir, "pods", "*.log*"))
 	for _, path := range logs {
 		info, err := os.Stat(path)
 		if err != nil {

@@ -3,7 +3,6 @@ package kubernetes
 import (
 	"encoding/json"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -214,5 +213,5 @@ func (c *Cluster) podLog(w http.ResponseWriter, call call) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/plain")
-	return copyLog(w, filepath.Join(c.kubelet.folder, string(pod.UID), logName))
+	return copyLog(w, c.kubelet.folders.log(string(pod.UID)))
 }

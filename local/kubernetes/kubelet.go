@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -17,14 +15,14 @@ import (
 // kubelet runs pods as local processes: one goroutine per pod, from pending to its end.
 type kubelet struct {
 	store    *store
-	folder   string // one folder per pod, named after its UID
+	folders  folders
 	path     string // PATH of the processes
 	logBytes int64
 	logger   *slog.Logger
 	slots    chan struct{}
 	spawner  *spawner
 
-	// removals are folders of pods that are gone; removing them takes time that no write should wait for.
+	// removals are the UIDs of pods that are gone; removing their logs takes time that no write should wait for.
 	removals chan string
 	quit     chan struct{}
 	removing sync.WaitGroup
@@ -35,25 +33,25 @@ type kubelet struct {
 	pods    sync.WaitGroup
 }
 
-func newKubelet(s *store, options Options) *kubelet {
+func newKubelet(s *store, f folders, options Options) *kubelet {
 	k := &kubelet{
-		store: s, folder: filepath.Join(options.DataDir, "pods"), path: options.Path, logBytes: options.LogBytes,
+		store: s, folders: f, path: options.Path, logBytes: options.LogBytes,
 		logger: options.Logger, slots: make(chan struct{}, options.MaxPods), spawner: newSpawner(),
 		removals: make(chan string, 1024), quit: make(chan struct{}),
 		cancels: map[types.UID]context.CancelCauseFunc{},
 	}
-	k.removing.Go(k.removeFolders)
+	k.removing.Go(k.removeLogs)
 	return k
 }
 
-func (k *kubelet) removeFolders() {
+func (k *kubelet) removeLogs() {
 	for {
 		select {
 		case <-k.quit: // the next start removes what is left
 			return
-		case folder := <-k.removals:
-			if err := os.RemoveAll(folder); err != nil {
-				k.logger.Warn("kubernetes: cannot remove a pod's files", "folder", folder, "error", err)
+		case uid := <-k.removals:
+			if err := k.folders.removeLog(uid); err != nil {
+				k.logger.Warn("kubernetes: cannot remove a pod's log", "uid", uid, "error", err)
 			}
 		}
 	}
@@ -64,7 +62,7 @@ func (k *kubelet) published(changes []change) {
 	for _, c := range changes {
 		if c.key.resource == podResource && c.event == watch.Deleted {
 			select {
-			case k.removals <- filepath.Join(k.folder, string(c.object.GetUID())):
+			case k.removals <- string(c.object.GetUID()):
 			case <-k.quit:
 			}
 		}
@@ -120,15 +118,14 @@ func (k *kubelet) close() {
 func (k *kubelet) live(ctx context.Context, pod *corev1.Pod) {
 	ctx, cancel := k.withDeadline(ctx, pod)
 	defer cancel()
-	folder := filepath.Join(k.folder, string(pod.UID))
-	ended, err := k.execute(ctx, pod, folder)
+	ended, err := k.execute(ctx, pod)
 	if errors.Is(err, errPlatformStopped) {
 		return
 	}
 	if err := k.store.update(func(t *transaction) error { return settle(t, pod, ended, err) }); err != nil {
 		k.logger.Error("kubernetes: cannot write how a pod ended", "pod", pod.Name, "error", err)
 	}
-	k.clean(folder)
+	k.clean(pod)
 }
 
 // withDeadline bounds a pod's life by its Job's activeDeadlineSeconds.
@@ -143,7 +140,7 @@ func (k *kubelet) withDeadline(ctx context.Context, pod *corev1.Pod) (context.Co
 }
 
 // execute runs the pod's process to its end. The error is nil or the reason for which it was ended, or never begun.
-func (k *kubelet) execute(ctx context.Context, pod *corev1.Pod, folder string) (corev1.ContainerStateTerminated, error) {
+func (k *kubelet) execute(ctx context.Context, pod *corev1.Pod) (corev1.ContainerStateTerminated, error) {
 	select {
 	case k.slots <- struct{}{}:
 		defer func() { <-k.slots }()
@@ -154,14 +151,14 @@ func (k *kubelet) execute(ctx context.Context, pod *corev1.Pod, folder string) (
 	if err != nil {
 		return corev1.ContainerStateTerminated{}, err
 	}
-	command, err := prepare(pod, sources, folder, k.path)
+	command, err := prepare(pod, sources, k.folders.of(pod), k.path)
 	if err != nil {
 		return startError(err), nil
 	}
 	if err := k.store.update(func(t *transaction) error { return started(t, pod) }); err != nil {
 		return startError(err), nil
 	}
-	log := newLog(filepath.Join(folder, logName), k.logBytes)
+	log := newLog(k.folders.log(string(pod.UID)), k.logBytes)
 	command.output = log
 	defer log.close()
 	exit, err := k.spawner.run(ctx, command)
@@ -202,12 +199,9 @@ func terminated(pod *corev1.Pod, exit exitStatus, tail string) corev1.ContainerS
 	return ended
 }
 
-// clean removes a pod's volumes, which hold the prompt, and its working directory. The log stays as long as the pod.
-func (k *kubelet) clean(folder string) {
-	for _, name := range []string{volumesName, workName} {
-		if err := os.RemoveAll(filepath.Join(folder, name)); err != nil {
-			k.logger.Warn("kubernetes: cannot remove a pod's files", "folder", folder, "error", err)
-		}
+// clean removes what a pod's process had. The log stays as long as the pod.
+func (k *kubelet) clean(pod *corev1.Pod) {
+	if err := k.folders.of(pod).remove(); err != nil {
+		k.logger.Warn("kubernetes: cannot remove a pod's files", "pod", pod.Name, "error", err)
 	}
-	_ = os.Remove(folder) // succeeds where the pod wrote no log
 }

@@ -34,6 +34,9 @@ type Notify func(ctx context.Context, verb string, job *unstructured.Unstructure
 type Options struct {
 	// DataDir holds the objects, the bearer token and the running pods' folders.
 	DataDir string
+	// MemoryDir is a memory file system for what pods only read, by default /dev/shm. Where nothing can be written to
+	// it, DataDir is used.
+	MemoryDir string
 	// Listen is the address of the API, by default a free port of the loopback interface.
 	Listen string
 	// Namespaces exist from the start, next to "default".
@@ -58,6 +61,9 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("kubernetes: %w", err)
 	}
 	o.DataDir = folder
+	if o.MemoryDir == "" {
+		o.MemoryDir = sharedMemory
+	}
 	if o.Listen == "" {
 		o.Listen = defaultListen
 	}

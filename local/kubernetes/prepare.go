@@ -11,26 +11,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What a pod's folder holds.
-const (
-	volumesName = "volumes" // one folder per volume
-	workName    = "work"    // the default working directory and HOME
-	logName     = "log"
-)
-
-// prepare lays out a pod's folder and returns the process to run in it.
-func prepare(pod *corev1.Pod, from sources, folder, path string) (command, error) {
-	work := filepath.Join(folder, workName)
-	if err := os.MkdirAll(work, 0o700); err != nil {
+// prepare lays out a pod's folders and returns the process to run in them.
+func prepare(pod *corev1.Pod, from sources, own podFolders, path string) (command, error) {
+	if err := makeFolder(own.memory); err != nil {
 		return command{}, err
 	}
 	for i := range pod.Spec.Volumes {
-		if err := writeVolume(pod, &pod.Spec.Volumes[i], from, folder); err != nil {
+		if err := writeVolume(pod, &pod.Spec.Volumes[i], from, own); err != nil {
 			return command{}, err
 		}
 	}
 	container := &pod.Spec.Containers[0]
-	places := placesOf(container, folder)
+	places := placesOf(container, own)
 	values := variables(pod, from, places)
 	arguments := make([]string, 0, len(container.Command)+len(container.Args))
 	for _, list := range [][]string{container.Command, container.Args} {
@@ -38,9 +30,9 @@ func prepare(pod *corev1.Pod, from sources, folder, path string) (command, error
 			arguments = append(arguments, places.rewrite(expand(argument, values)))
 		}
 	}
-	directory := places.rewrite(container.WorkingDir)
-	if directory == "" || directory == container.WorkingDir {
-		directory = work // a folder of the image, which does not exist here
+	directory, err := workingDirectory(container, places, own)
+	if err != nil {
+		return command{}, err
 	}
 	values = withDefaults(values, directory, path)
 	program, err := lookPath(arguments[0], values["PATH"], directory)
@@ -48,9 +40,17 @@ func prepare(pod *corev1.Pod, from sources, folder, path string) (command, error
 		return command{}, err
 	}
 	return command{
-		program: program, arguments: arguments, environment: environ(values), directory: directory, folder: folder,
+		program: program, arguments: arguments, environment: environ(values), directory: directory, marks: own.marks,
 		grace: time.Duration(*pod.Spec.TerminationGracePeriodSeconds) * time.Second,
 	}, nil
+}
+
+// workingDirectory is the container's own if it is in a volume. Otherwise it is in the image, which does not exist here.
+func workingDirectory(container *corev1.Container, places places, own podFolders) (string, error) {
+	if directory := places.rewrite(container.WorkingDir); directory != container.WorkingDir {
+		return directory, nil
+	}
+	return own.work, makeFolder(own.work)
 }
 
 // variables are the container's environment. A later variable may refer to earlier ones, as in Kubernetes.
@@ -83,9 +83,9 @@ func environ(values map[string]string) []string {
 	return list
 }
 
-func writeVolume(pod *corev1.Pod, volume *corev1.Volume, from sources, folder string) error {
-	target := filepath.Join(folder, volumesName, volume.Name)
-	if err := os.MkdirAll(target, 0o700); err != nil {
+func writeVolume(pod *corev1.Pod, volume *corev1.Volume, from sources, own podFolders) error {
+	target := own.volumes[volume.Name]
+	if err := makeFolder(target); err != nil {
 		return err
 	}
 	switch {
@@ -109,8 +109,10 @@ func writeFiles(folder string, data map[string][]byte, items []corev1.KeyToPath)
 	}
 	for path, name := range paths {
 		target := filepath.Join(folder, path)
-		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
-			return err
+		if parent := filepath.Dir(target); parent != folder {
+			if err := os.MkdirAll(parent, 0o700); err != nil {
+				return err
+			}
 		}
 		if err := os.WriteFile(target, data[name], 0o600); err != nil {
 			return err

@@ -30,7 +30,7 @@ type command struct {
 	arguments   []string
 	environment []string
 	directory   string
-	folder      string // the pod's; its path marks the environment of all that the process starts
+	marks       []string // begin paths in the environment of the process and of all that it starts
 	grace       time.Duration
 	output      io.Writer // of both streams
 }
@@ -129,7 +129,7 @@ func supervise(ctx context.Context, pid int, c command) (cause error) {
 	_ = syscall.Kill(-pid, syscall.SIGKILL)
 	<-exited
 	if cause != nil {
-		killStrays(c.folder)
+		killStrays(c.marks...)
 	}
 	return cause
 }

@@ -12,9 +12,16 @@ import (
 var errPodLost = errors.New("pod lost: the platform restarted while it ran")
 
 // recover goes on after a restart: pods that ran are lost, with whatever they left running; pods that had not started
-// yet are started.
-func (k *kubelet) recover() error {
-	killStrays(k.folder)
+// yet are started. memory is where the platform before had its files in memory.
+func (k *kubelet) recover(memory string) error {
+	marks := []string{k.folders.disk + "/"}
+	if memory != "" {
+		marks = append(marks, memory+"/")
+	}
+	killStrays(marks...)
+	if err := os.RemoveAll(memory); err != nil {
+		return err
+	}
 	var pending, lost []*corev1.Pod
 	err := k.store.read(func(t *transaction) error {
 		return t.each(podResource, "", func(raw []byte) error {
@@ -55,14 +62,14 @@ func (k *kubelet) lose(pod *corev1.Pod) error {
 		Message: "The container could not be located when the pod was terminated",
 	}
 	err := k.store.update(func(t *transaction) error { return settle(t, pod, ended, errPodLost) })
-	k.clean(filepath.Join(k.folder, string(pod.UID)))
+	k.clean(pod)
 	return err
 }
 
-// removeOrphans removes the folders of pods that are gone, which a crash may have left.
+// removeOrphans removes the files of pods that are gone, which a crash may have left.
 func (k *kubelet) removeOrphans() error {
-	entries, err := os.ReadDir(k.folder)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	entries, err := os.ReadDir(k.folders.disk)
+	if err != nil {
 		return err
 	}
 	known := map[string]bool{}
@@ -75,8 +82,8 @@ func (k *kubelet) removeOrphans() error {
 		})
 	})
 	for _, entry := range entries {
-		if !known[entry.Name()] {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(k.folder, entry.Name())))
+		if uid := entry.Name(); len(uid) < uidLength || !known[uid[:uidLength]] {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(k.folders.disk, entry.Name())))
 		}
 	}
 	return err

@@ -3,7 +3,6 @@ package kubernetes
 import (
 	"cmp"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,10 +15,10 @@ type place struct{ mountPath, folder string }
 // places are ordered so that the longest mount path comes first.
 type places []place
 
-func placesOf(container *corev1.Container, folder string) places {
+func placesOf(container *corev1.Container, own podFolders) places {
 	var list places
 	for _, mount := range container.VolumeMounts {
-		list = append(list, place{path.Clean(mount.MountPath), filepath.Join(folder, volumesName, mount.Name)})
+		list = append(list, place{path.Clean(mount.MountPath), own.volumes[mount.Name]})
 	}
 	slices.SortFunc(list, func(a, b place) int { return cmp.Compare(len(b.mountPath), len(a.mountPath)) })
 	return list

@@ -12,22 +12,18 @@ import (
 // being killed is found in the next pass.
 const killPasses = 10
 
-// killStrays kills every process whose environment names a path below folder: what a pod started and what left its
-// process group, or outlived the platform. The environment tells them for sure, where a process number might have been
-// given to another process since.
-func killStrays(folder string) {
-	absolute, err := filepath.Abs(folder)
-	if err != nil {
-		return
-	}
+// killStrays kills every process whose environment names a path that begins with one of marks: what a pod started and
+// what left its process group, or outlived the platform. The environment tells them for sure, where a process number
+// might have been given to another process since.
+func killStrays(marks ...string) {
 	for range killPasses {
-		if killed := killMarked([]byte("=" + absolute + "/")); killed == 0 {
+		if killed := killMarked(marks); killed == 0 {
 			return
 		}
 	}
 }
 
-func killMarked(mark []byte) (killed int) {
+func killMarked(marks []string) (killed int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0
@@ -38,9 +34,18 @@ func killMarked(mark []byte) (killed int) {
 			continue
 		}
 		environment, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
-		if err == nil && bytes.Contains(environment, mark) && syscall.Kill(pid, syscall.SIGKILL) == nil {
+		if err == nil && isMarked(environment, marks) && syscall.Kill(pid, syscall.SIGKILL) == nil {
 			killed++
 		}
 	}
 	return killed
+}
+
+func isMarked(environment []byte, marks []string) bool {
+	for _, mark := range marks {
+		if bytes.Contains(environment, []byte("="+mark)) {
+			return true
+		}
+	}
+	return false
 }
