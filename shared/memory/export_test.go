@@ -10,7 +10,13 @@ import (
 
 // Nearest is the vector part of a search.
 func Nearest(ctx context.Context, db *pgxpool.Pool, q Query, limit int) ([]uuid.UUID, error) {
-	return ids(ctx, db, q, limit, nearest)
+	return ids(ctx, db, q, limit, func(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
+		few, err := fewPass(ctx, tx, q)
+		if err != nil {
+			return nil, err
+		}
+		return nearest(ctx, tx, q, few, limit)
+	})
 }
 
 // NearestExact is what Nearest would be without an index.

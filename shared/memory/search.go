@@ -32,10 +32,14 @@ func search(ctx context.Context, tx pgx.Tx, q Query) (Results, error) {
 	results := Results{Mode: ModeHybrid}
 	// Deduplication and the bound on a task's share drop some of the pool.
 	pool := max(minPool, poolPerHit*q.Limit)
+	few, err := fewPass(ctx, tx, q)
+	if err != nil {
+		return Results{}, fmt.Errorf("estimate the filters: %w", err)
+	}
 	var rankings [][]candidate
 	var words []term
 	if q.Vector != nil {
-		ranking, err := nearest(ctx, tx, q, pool)
+		ranking, err := nearest(ctx, tx, q, few, pool)
 		if err != nil {
 			return Results{}, fmt.Errorf("by vector: %w", err)
 		}
@@ -47,7 +51,7 @@ func search(ctx context.Context, tx pgx.Tx, q Query) (Results, error) {
 		var ranking []candidate
 		var err error
 		if words, err = queryTerms(ctx, tx, q.Text); err == nil {
-			ranking, err = matching(ctx, tx, q, words, pool)
+			ranking, err = matching(ctx, tx, q, words, few, pool)
 		}
 		if err != nil {
 			return Results{}, fmt.Errorf("by text: %w", err)
@@ -56,7 +60,6 @@ func search(ctx context.Context, tx pgx.Tx, q Query) (Results, error) {
 	} else {
 		results.Reason = "the query had no text: found by vector alone"
 	}
-	var err error
 	results.Hits, err = load(ctx, tx, fuse(rankings, q.Limit), words)
 	return results, err
 }

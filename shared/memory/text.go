@@ -18,7 +18,7 @@ const (
 	// maxPostings is how many memories the searched terms may be in, all
 	// together: what bounds the time of a search. Terms that are in too many
 	// tell the least, so they are the ones left out.
-	maxPostings = 6000
+	maxPostings = 4000
 	// maxPerTerm bounds one term where the statistics are behind.
 	maxPerTerm = 3000
 )
@@ -26,6 +26,8 @@ const (
 // term is a lexeme of the query's text.
 type term struct {
 	lexeme string
+	// position is the place of its first mention.
+	position int
 	// memories is about how many memories have it.
 	memories float64
 	// weight is how much it tells: rarer is more, and so is more often said.
@@ -47,7 +49,7 @@ func queryTerms(ctx context.Context, tx pgx.Tx, text string) ([]term, error) {
 		common AS (
 		    SELECT lexeme, frequency FROM statistics, unnest(lexemes, frequencies) AS c (lexeme, frequency)
 		    WHERE lexeme IS NOT NULL)
-		SELECT said.lexeme, cardinality(said.positions),
+		SELECT said.lexeme, cardinality(said.positions), said.positions[1],
 		       coalesce(common.frequency, (SELECT frequencies[cardinality(lexemes) + 1] FROM statistics) / 2, 0),
 		       (SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = 'codex_task_memory_index'::regclass)
 		FROM unnest(to_tsvector('english', $1)) AS said
@@ -59,7 +61,7 @@ func queryTerms(ctx context.Context, tx pgx.Tx, text string) ([]term, error) {
 		var t term
 		var times int
 		var frequency, total float64
-		err := row.Scan(&t.lexeme, &times, &frequency, &total)
+		err := row.Scan(&t.lexeme, &times, &t.position, &frequency, &total)
 		t.memories = frequency * total
 		t.weight = inverseFrequency(total, t.memories) * (1 + math.Log(float64(max(times, 1))))
 		return t, err
@@ -78,7 +80,7 @@ func inverseFrequency(total, memories float64) float64 {
 // choose sorts terms, the heaviest first, and marks those to search for.
 func choose(terms []term) {
 	slices.SortFunc(terms, func(a, b term) int {
-		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.lexeme, b.lexeme))
+		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.position, b.position))
 	})
 	postings, searched := 0.0, 0
 	for i := range terms {
@@ -98,7 +100,7 @@ func choose(terms []term) {
 // within a memory, which the index does not have and which in texts this short
 // is 1 nearly always. ts_rank is not used: it must read each memory's whole
 // tsvector and knows nothing of how rare a term is.
-func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, limit int) ([]candidate, error) {
+func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, few bool, limit int) ([]candidate, error) {
 	var lexemes []string
 	var weights []float64
 	total := 0.0
@@ -116,24 +118,35 @@ func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, limit int) 
 		"lexemes": lexemes, "weights": weights, "limit": limit, "total": total,
 		"per_term": maxPerTerm, "usual_bytes": ChunkBytes / 2,
 	}
+	// Where many pass the filters, to read them from an index once for each
+	// term would cost more than to look at what a term finds; the LIMIT keeps
+	// the planner from that.
+	inside, outside := "TRUE", q.filter(arguments)
+	if few {
+		inside, outside = outside, inside
+	}
 	return candidates(ctx, tx, `
 		WITH found AS (
-		    SELECT m.id, m.task_id, m.content_hash, m.bytes, sum(t.weight) AS weight
+		    SELECT m.id, max(m.bytes) AS bytes, sum(t.weight) AS weight
 		    FROM unnest(@lexemes::text[], @weights::float8[]) AS t (lexeme, weight)
 		    CROSS JOIN LATERAL (
-		        SELECT m.id, m.task_id, m.content_hash, octet_length(m.content) AS bytes
+		        SELECT m.*, octet_length(m.content) AS bytes
 		        FROM codex_task_memory_index m
-		        WHERE m.fts @@ t.lexeme::tsquery AND `+q.filter(arguments)+`
+		        WHERE m.fts @@ t.lexeme::tsquery AND `+inside+`
 		        LIMIT @per_term) m
-		    GROUP BY m.id, m.task_id, m.content_hash, m.bytes),
+		    WHERE `+outside+`
+		    GROUP BY m.id),
 		ranked AS (
-		    SELECT *, weight / (1 + 1.2 * (0.25 + 0.75 * bytes / @usual_bytes)) AS score FROM found
+		    SELECT id, weight, weight / (1 + 1.2 * (0.25 + 0.75 * bytes / @usual_bytes::float8)) AS score
+		    FROM found
 		    ORDER BY score DESC, id DESC
-		    LIMIT 4 * @limit),
+		    LIMIT 4 * @limit::integer),
 		-- One text may be many tasks': the newest stands for it.
 		distinct_texts AS (
-		    SELECT DISTINCT ON (content_hash) * FROM ranked ORDER BY content_hash, id DESC)
-		SELECT id, task_id, content_hash, weight / @total FROM distinct_texts
+		    SELECT DISTINCT ON (m.content_hash) m.id, m.task_id, m.content_hash, weight, score
+		    FROM ranked JOIN codex_task_memory_index m ON m.id = ranked.id
+		    ORDER BY m.content_hash, m.id DESC)
+		SELECT id, task_id, content_hash, weight / @total::float8 FROM distinct_texts
 		ORDER BY score DESC, id DESC
 		LIMIT @limit`, arguments, func(c *candidate, share float64) { c.textMatch = min(share, 1) })
 }

@@ -1,8 +1,10 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/pgvector/pgvector-go"
@@ -19,15 +21,13 @@ const (
 )
 
 // nearest ranks at most limit memories by the cosine of their vector to q's.
-func nearest(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
-	few, err := fewPass(ctx, tx, q)
-	if err != nil {
-		return nil, fmt.Errorf("estimate the filters: %w", err)
-	}
+func nearest(ctx context.Context, tx pgx.Tx, q Query, few bool, limit int) ([]candidate, error) {
 	if few {
 		return nearestExactly(ctx, tx, q, limit)
 	}
-	return nearestByGraph(ctx, tx, q, limit)
+	found, err := nearestByGraph(ctx, tx, q, limit)
+	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(b.similarity, a.similarity) })
+	return found, err
 }
 
 // fewPass tells whether the planner expects few memories to pass q's filters.
@@ -56,32 +56,32 @@ func fewPass(ctx context.Context, tx pgx.Tx, q Query) (bool, error) {
 // memories pass the filters (pgvector's iterative scan). Where the dimension
 // has no index, it is exact, and as slow as the table is long.
 func nearestByGraph(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
-	// The order may be relaxed, since fuse sorts; more is found so.
+	// The order may be relaxed, since nearest sorts; more is found so.
 	_, err := tx.Exec(ctx, `SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
 		set_config('hnsw.ef_search', $1, true)`, fmt.Sprint(max(efSearch, limit)))
 	if err != nil {
 		return nil, fmt.Errorf("set the scan: %w", err)
 	}
-	arguments := q.vectorArguments(limit)
+	arguments := q.vectorArguments()
 	// The index is partial and on an expression: the dimension must stand in
 	// the statement. One text may be many tasks': the newest stands for it.
+	// The vectors are not in a subselect, which would be planned for all rows.
 	return candidates(ctx, tx, fmt.Sprintf(`
-		SELECT m.id, m.task_id, e.content_hash, 1 - e.distance
-		FROM (SELECT content_hash, embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d) AS distance
-		      FROM codex_embeddings
-		      WHERE dimension = %[1]d AND model = @model
-		      ORDER BY embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)) e
+		SELECT m.id, m.task_id, e.content_hash, 1 - (e.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d))
+		FROM codex_embeddings e
 		CROSS JOIN LATERAL (
-		      SELECT m.id, m.task_id FROM codex_task_memory_index m
-		      WHERE m.content_hash = e.content_hash AND %[2]s
-		      ORDER BY m.id DESC LIMIT 1) m
-		LIMIT @limit`, q.Dimension, q.filter(arguments)), arguments, byVector)
+		    SELECT m.id, m.task_id FROM codex_task_memory_index m
+		    WHERE m.content_hash = e.content_hash AND %[2]s
+		    ORDER BY m.id DESC LIMIT 1) m
+		WHERE e.dimension = %[1]d AND e.model = @model
+		ORDER BY e.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)
+		LIMIT %[3]d`, q.Dimension, q.filter(arguments), limit), arguments, byVector)
 }
 
 // nearestExactly compares q's vector with that of every memory that passes the
 // filters.
 func nearestExactly(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
-	arguments := q.vectorArguments(limit)
+	arguments := q.vectorArguments()
 	// Materialized, or the planner could put the graph back in.
 	return candidates(ctx, tx, fmt.Sprintf(`
 		WITH compared AS MATERIALIZED (
@@ -93,11 +93,11 @@ func nearestExactly(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candi
 		    ORDER BY m.content_hash, m.id DESC)
 		SELECT id, task_id, content_hash, similarity FROM compared
 		ORDER BY similarity DESC, id DESC
-		LIMIT @limit`, q.Dimension, q.filter(arguments)), arguments, byVector)
+		LIMIT %[3]d`, q.Dimension, q.filter(arguments), limit), arguments, byVector)
 }
 
-func (q Query) vectorArguments(limit int) pgx.NamedArgs {
-	return pgx.NamedArgs{"vector": pgvector.NewHalfVector(q.Vector).String(), "model": q.Model, "limit": limit}
+func (q Query) vectorArguments() pgx.NamedArgs {
+	return pgx.NamedArgs{"vector": pgvector.NewHalfVector(q.Vector).String(), "model": q.Model}
 }
 
 func byVector(c *candidate, value float64) { c.similarity = value }
