@@ -1,0 +1,118 @@
+// Package redact takes secrets out of what agents say before any of it is
+// stored: Graf's own tokens, Authorization headers, keys in the formats of
+// common providers, private keys, passwords in URLs, and values whose name says
+// that they are secret. It would rather take a word too much than leave a key.
+package redact
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Mark stands where a secret was.
+const Mark = "[redacted]"
+
+// rule replaces what pattern finds. A text with none of the literals cannot
+// match, which is told much faster than by the pattern.
+type rule struct {
+	literals []string
+	pattern  *regexp.Regexp
+	with     string
+}
+
+var rules = []rule{
+	{[]string{"-----BEGIN "}, regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`), Mark},
+	{[]string{"graf_task_"}, regexp.MustCompile(`graf_task_[A-Za-z0-9_-]{8,}`), Mark},
+	{[]string{"sk-"}, regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`), Mark},
+	{[]string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"}, regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{16,}`), Mark},
+	{[]string{"github_pat_"}, regexp.MustCompile(`\bgithub_pat_[A-Za-z0-9_]{16,}`), Mark},
+	{[]string{"glpat-"}, regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{16,}`), Mark},
+	{[]string{"xox"}, regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`), Mark},
+	{[]string{"AIza"}, regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{30,}`), Mark},
+	{[]string{"AKIA", "ASIA"}, regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`), Mark},
+	// A JSON Web Token: header and payload begin with {" in base64.
+	{[]string{"eyJ"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*`), Mark},
+	{[]string{"earer ", "EARER "}, regexp.MustCompile(`(?i)(\bbearer +)[A-Za-z0-9._~+/-]{8,}=*`), "${1}" + Mark},
+	{[]string{"asic ", "ASIC "}, regexp.MustCompile(`(?i)(\bauthorization["']?: *["']?basic +)[A-Za-z0-9+/=]+`), "${1}" + Mark},
+	{[]string{"://"}, regexp.MustCompile(`(://[^/@:\s]*:)[^/@\s]+@`), "${1}" + Mark + "@"},
+}
+
+// Text is text without its secrets.
+func Text(text string) string {
+	for _, r := range rules {
+		for _, literal := range r.literals {
+			if strings.Contains(text, literal) {
+				text = r.pattern.ReplaceAllString(text, r.with)
+				break
+			}
+		}
+	}
+	return assignments(text)
+}
+
+// JSON is a JSON value without the secrets in its texts, and without the texts
+// of fields whose name says that they are secret. Numbers stay as they are: a
+// field promptToken may well be a count.
+func JSON(raw json.RawMessage) (json.RawMessage, error) {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // not to round
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return nil, fmt.Errorf("redact JSON: %w", err)
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(walk(value)); err != nil {
+		return nil, fmt.Errorf("redact JSON: %w", err)
+	}
+	return bytes.TrimSpace(out.Bytes()), nil
+}
+
+func walk(value any) any {
+	switch value := value.(type) {
+	case string:
+		return Text(value)
+	case []any:
+		for i, item := range value {
+			value[i] = walk(item)
+		}
+	case map[string]any:
+		return walkObject(value)
+	}
+	return value
+}
+
+func walkObject(object map[string]any) map[string]any {
+	clean := make(map[string]any, len(object))
+	for key, value := range object {
+		if text, ok := value.(string); ok && text != "" && secretName(key) {
+			clean[key] = Mark
+			continue
+		}
+		clean[Text(key)] = walk(value)
+	}
+	return clean
+}
+
+// secretEnds are what names of secret values end with, in lower case and
+// without separators.
+var secretEnds = []string{
+	"password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "secretkey", "privatekey",
+	"authorization", "credential", "credentials", "cookie",
+}
+
+var separators = strings.NewReplacer("_", "", "-", "", ".", "")
+
+func secretName(name string) bool {
+	name = separators.Replace(strings.ToLower(name))
+	for _, end := range secretEnds {
+		if strings.HasSuffix(name, end) {
+			return true
+		}
+	}
+	return false
+}
