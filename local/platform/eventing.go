@@ -3,7 +3,6 @@ package platform
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -65,11 +64,7 @@ func (p *Platform) startBroker(objects *knative.Objects, resolver knative.Resolv
 func (p *Platform) startCluster(_ context.Context, objects *knative.Objects, resolver knative.Resolver) error {
 	watchers := make([]*source.APIServer, len(objects.APIServerSources))
 	for i, spec := range objects.APIServerSources {
-		sink, err := resolver.Resolve(spec.Spec.Sink)
-		if err != nil {
-			return fmt.Errorf("sink of ApiServerSource %s: %w", spec.Name, err)
-		}
-		watcher, err := source.NewAPIServer(spec, apiHost, sink.String(), p.log)
+		watcher, err := source.NewAPIServer(spec, resolver, apiHost, p.log)
 		if err != nil {
 			return err
 		}
@@ -96,23 +91,12 @@ func (p *Platform) startCluster(_ context.Context, objects *knative.Objects, res
 }
 
 func (p *Platform) startTicks(objects *knative.Objects, resolver knative.Resolver) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	p.onStop("ticks", func(context.Context) error { cancel(); running.Wait(); return nil })
-	for _, spec := range objects.PingSources {
-		if p.config.Tick > 0 {
-			spec.Spec.Schedule = "@every " + p.config.Tick.String()
-		}
-		sink, err := resolver.Resolve(spec.Spec.Sink)
-		if err != nil {
-			return fmt.Errorf("sink of PingSource %s: %w", spec.Name, err)
-		}
-		tick, err := source.NewPing(spec, sink.String(), p.log)
-		if err != nil {
-			return err
-		}
-		p.ticks = append(p.ticks, tick)
-		running.Go(func() { _ = tick.Run(ctx) }) // ends with ctx
+	ticks, err := source.NewPing(objects.PingSources, resolver, source.PingOptions{Every: p.config.Tick, Logger: p.log})
+	if err != nil {
+		return err
 	}
+	p.ticks = ticks
+	ticks.Start()
+	p.onStop("ticks", ticks.Stop)
 	return nil
 }

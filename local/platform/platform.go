@@ -43,7 +43,7 @@ type Platform struct {
 	services  *services.Set
 	broker    *broker.Broker
 	cluster   *kubernetes.Cluster
-	ticks     []*source.Ping
+	ticks     *source.Ping
 	model     *child // nil where OpenAI's, or another server's, is used
 	functions map[string]*child
 	token     string
