@@ -64,11 +64,11 @@ func setup(t testing.TB, settings ...string) *world {
 	for i := 0; i < len(settings); i += 2 {
 		environment[settings[i]] = settings[i+1]
 	}
-	w.url = serve(t, ctx, environment)
+	w.url = serve(ctx, t, environment)
 	return w
 }
 
-func serve(t testing.TB, ctx context.Context, environment map[string]string) string {
+func serve(ctx context.Context, t testing.TB, environment map[string]string) string {
 	t.Helper()
 	instance := submit.New()
 	if err := instance.Start(ctx, environment); err != nil {
