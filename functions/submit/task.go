@@ -47,8 +47,9 @@ func newTask(ctx context.Context, s Submission) (*newTaskRows, error) {
 		Namespaces:        distinct(request.TargetResources, func(r api.ResourceReference) string { return r.Namespace }),
 		ResourceKinds:     distinct(request.TargetResources, func(r api.ResourceReference) string { return r.Kind }),
 		OrchestrationMode: string(request.OrchestrationMode), Agent: agent,
-		Priority: int16(*request.Priority), TimeoutSeconds: int32(*request.TimeoutSeconds),
-		MaxAttempts: int16(*request.MaxAttempts), Tags: request.Tags, Metadata: request.Metadata,
+		//nolint:gosec // The document bounds these three.
+		Priority: int16(*request.Priority), TimeoutSeconds: int32(*request.TimeoutSeconds), MaxAttempts: int16(*request.MaxAttempts),
+		Tags: request.Tags, Metadata: request.Metadata,
 		ManifestSalt: salt(), TraceParent: telemetry.TraceParent(ctx),
 	}}
 	t.memory = memory.Task{ID: id, Namespaces: t.row.Namespaces, ResourceKinds: t.row.ResourceKinds, Tags: t.row.Tags}
