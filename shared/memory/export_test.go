@@ -11,15 +11,20 @@ import (
 // Nearest is the vector part of a search.
 func Nearest(ctx context.Context, db *pgxpool.Pool, q Query, limit int) ([]uuid.UUID, error) {
 	return ids(ctx, db, q, limit, func(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
-		few, err := fewPass(ctx, tx, q)
+		passing, err := estimatePassing(ctx, tx, q)
 		if err != nil {
 			return nil, err
 		}
-		return nearest(ctx, tx, q, few, limit)
+		return nearest(ctx, tx, q, passing, limit)
 	})
 }
 
-// NearestExact is what Nearest would be without an index.
+// NearestByGraph is Nearest where many memories pass the filters.
+func NearestByGraph(ctx context.Context, db *pgxpool.Pool, q Query, limit int) ([]uuid.UUID, error) {
+	return ids(ctx, db, q, limit, nearestByGraph)
+}
+
+// NearestExact is Nearest where few do.
 func NearestExact(ctx context.Context, db *pgxpool.Pool, q Query, limit int) ([]uuid.UUID, error) {
 	return ids(ctx, db, q, limit, nearestExactly)
 }

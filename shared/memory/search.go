@@ -6,12 +6,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/graf-run/graf/shared/postgres"
 )
 
 // Search finds the memories that fit q best: the nearest by vector and the
 // best by full text, fused by rank, identical texts once, and no task's
 // memories crowding out those of others. Errors of q itself are ErrEmptyQuery,
-// ErrDimension, ErrVector and ErrLimit; any other is the database's.
+// ErrDimension, ErrVector and ErrLimit; any other is the database's, among them
+// problem.ErrUnavailable while that is away.
 func Search(ctx context.Context, db *pgxpool.Pool, q Query) (Results, error) {
 	q, err := q.checked()
 	if err != nil {
@@ -23,7 +26,7 @@ func Search(ctx context.Context, db *pgxpool.Pool, q Query) (Results, error) {
 		return err
 	})
 	if err != nil {
-		return Results{}, fmt.Errorf("search memory: %w", err)
+		return Results{}, fmt.Errorf("search memory: %w", postgres.Classify(err))
 	}
 	return results, nil
 }
@@ -32,14 +35,14 @@ func search(ctx context.Context, tx pgx.Tx, q Query) (Results, error) {
 	results := Results{Mode: ModeHybrid}
 	// Deduplication and the bound on a task's share drop some of the pool.
 	pool := max(minPool, poolPerHit*q.Limit)
-	few, err := fewPass(ctx, tx, q)
+	passing, err := estimatePassing(ctx, tx, q)
 	if err != nil {
-		return Results{}, fmt.Errorf("estimate the filters: %w", err)
+		return Results{}, err
 	}
 	var rankings [][]candidate
 	var words []term
 	if q.Vector != nil {
-		ranking, err := nearest(ctx, tx, q, few, pool)
+		ranking, err := nearest(ctx, tx, q, passing, pool)
 		if err != nil {
 			return Results{}, fmt.Errorf("by vector: %w", err)
 		}
@@ -51,7 +54,7 @@ func search(ctx context.Context, tx pgx.Tx, q Query) (Results, error) {
 		var ranking []candidate
 		var err error
 		if words, err = queryTerms(ctx, tx, q.Text); err == nil {
-			ranking, err = matching(ctx, tx, q, words, few, pool)
+			ranking, err = matching(ctx, tx, q, words, passing, pool)
 		}
 		if err != nil {
 			return Results{}, fmt.Errorf("by text: %w", err)

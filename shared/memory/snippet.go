@@ -16,14 +16,14 @@ func snippet(content string, terms []term) string {
 		return content
 	}
 	lines := snippetLines(content)
-	best, bestWeight := [2]int{0, 0}, -1.0
+	best, bestWeight, bestSize := [2]int{0, 0}, -1.0, 0
 	for first := range lines {
 		size, weight, seen := 0, 0.0, map[string]bool{}
 		for last := first; last < len(lines) && size+len(lines[last]) <= SnippetBytes; last++ {
 			size += len(lines[last])
 			weight += newWeight(lines[last], terms, seen)
-			if weight > bestWeight {
-				best, bestWeight = [2]int{first, last}, weight
+			if weight > bestWeight || (weight == bestWeight && size < bestSize) {
+				best, bestWeight, bestSize = [2]int{first, last}, weight, size
 			}
 		}
 	}

@@ -100,7 +100,7 @@ func choose(terms []term) {
 // within a memory, which the index does not have and which in texts this short
 // is 1 nearly always. ts_rank is not used: it must read each memory's whole
 // tsvector and knows nothing of how rare a term is.
-func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, few bool, limit int) ([]candidate, error) {
+func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, passing float64, limit int) ([]candidate, error) {
 	var lexemes []string
 	var weights []float64
 	total := 0.0
@@ -122,7 +122,7 @@ func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, few bool, l
 	// term would cost more than to look at what a term finds; the LIMIT keeps
 	// the planner from that.
 	inside, outside := "TRUE", q.filter(arguments)
-	if few {
+	if passing < exactBelow {
 		inside, outside = outside, inside
 	}
 	return candidates(ctx, tx, `

@@ -14,49 +14,51 @@ const (
 	// efSearch is how many of the graph's nodes a scan keeps in view: the
 	// trade of recall against time, see BenchmarkSearch.
 	efSearch = 100
-	// exactBelow is how many memories may pass the filters for each of them to
-	// be compared. Where so few pass, a walk along the graph meets too many
-	// that do not, and gives up before it has enough.
+	// exactBelow is below how many memories that pass the filters each of them
+	// is compared. Where few pass, a walk along the graph meets too many that
+	// do not, and gives up before it has enough.
 	exactBelow = 4000
+	// retryBelow is the same for a walk that found fewer than it should have: a
+	// crowd of nearly equal vectors can cut others off from the graph.
+	retryBelow = 5 * exactBelow
 )
 
 // nearest ranks at most limit memories by the cosine of their vector to q's.
-func nearest(ctx context.Context, tx pgx.Tx, q Query, few bool, limit int) ([]candidate, error) {
-	if few {
+// passing is about how many memories pass q's filters.
+func nearest(ctx context.Context, tx pgx.Tx, q Query, passing float64, limit int) ([]candidate, error) {
+	if passing < exactBelow {
 		return nearestExactly(ctx, tx, q, limit)
 	}
 	found, err := nearestByGraph(ctx, tx, q, limit)
-	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(b.similarity, a.similarity) })
+	if err == nil && len(found) < limit && passing < retryBelow {
+		return nearestExactly(ctx, tx, q, limit)
+	}
 	return found, err
 }
 
-// fewPass tells whether the planner expects few memories to pass q's filters.
-// An estimate, because to count those that pass an unselective filter would
-// cost more than the search.
-func fewPass(ctx context.Context, tx pgx.Tx, q Query) (bool, error) {
+// estimatePassing tells about how many memories pass q's filters. It asks the
+// planner, because to count those that pass an unselective filter would cost
+// more than the search.
+func estimatePassing(ctx context.Context, tx pgx.Tx, q Query) (float64, error) {
 	arguments := pgx.NamedArgs{}
-	filter := q.indexedFilter(arguments)
-	if filter == "" {
-		return false, nil
-	}
 	var plan []struct {
 		Plan struct {
 			Rows float64 `json:"Plan Rows"`
 		}
 	}
-	err := tx.QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM codex_task_memory_index m WHERE "+filter,
+	err := tx.QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM codex_task_memory_index m WHERE "+q.filter(arguments),
 		arguments).Scan(&plan)
 	if err != nil {
-		return false, err
+		return 0, fmt.Errorf("estimate how many memories pass the filters: %w", err)
 	}
-	return len(plan) == 1 && plan[0].Plan.Rows < exactBelow, nil
+	return plan[0].Plan.Rows, nil
 }
 
 // nearestByGraph walks the HNSW index of q's dimension, on and on until limit
 // memories pass the filters (pgvector's iterative scan). Where the dimension
 // has no index, it is exact, and as slow as the table is long.
 func nearestByGraph(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
-	// The order may be relaxed, since nearest sorts; more is found so.
+	// The order may be relaxed, since it is sorted below; more is found so.
 	_, err := tx.Exec(ctx, `SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true),
 		set_config('hnsw.ef_search', $1, true)`, fmt.Sprint(max(efSearch, limit)))
 	if err != nil {
@@ -66,7 +68,7 @@ func nearestByGraph(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candi
 	// The index is partial and on an expression: the dimension must stand in
 	// the statement. One text may be many tasks': the newest stands for it.
 	// The vectors are not in a subselect, which would be planned for all rows.
-	return candidates(ctx, tx, fmt.Sprintf(`
+	found, err := candidates(ctx, tx, fmt.Sprintf(`
 		SELECT m.id, m.task_id, e.content_hash, 1 - (e.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d))
 		FROM codex_embeddings e
 		CROSS JOIN LATERAL (
@@ -76,6 +78,8 @@ func nearestByGraph(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candi
 		WHERE e.dimension = %[1]d AND e.model = @model
 		ORDER BY e.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)
 		LIMIT %[3]d`, q.Dimension, q.filter(arguments), limit), arguments, byVector)
+	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(b.similarity, a.similarity) })
+	return found, err
 }
 
 // nearestExactly compares q's vector with that of every memory that passes the

@@ -1,0 +1,56 @@
+// Package memory is Graf's memory function: it answers over HTTP what earlier
+// tasks learned that fits a task. It reads; what it finds others have written,
+// see shared/memory.
+package memory
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/graf-run/graf/shared/access"
+	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/embedding"
+	"github.com/graf-run/graf/shared/function"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/postgres"
+	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/redisdb"
+)
+
+// New makes the function for func-go's runtime.
+func New() *function.Instance { return function.New("memory", start) }
+
+func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
+	var c Config
+	if err := scope.Configure(&c); err != nil {
+		return nil, err
+	}
+	validator, err := api.NewValidator()
+	if err != nil {
+		return nil, err
+	}
+	model, err := embedding.New(c.Embedding)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := postgres.Open(ctx, c.Postgres)
+	if err != nil {
+		return nil, err
+	}
+	scope.Close(pool.Close)
+	redis, err := redisdb.Open(c.Redis)
+	if err != nil {
+		return nil, err
+	}
+	scope.OnStop(func(context.Context) error { return redis.Close() })
+	rate, err := limiter.NewRate(redis, c.Rate)
+	if err != nil {
+		return nil, err
+	}
+	h := &handler{
+		config: c, validator: validator, rate: rate, tokens: query.New(pool), log: slog.Default(),
+		recaller: &Recaller{pool: pool, model: model, wait: c.EmbeddingWait},
+	}
+	return access.Handler(h.routes(), api.MaxMemoryQueryBytes, slog.Default()), nil
+}
