@@ -31,7 +31,7 @@ func execute(ctx context.Context, arguments []string) int {
 		SilenceErrors: true,
 	}
 	root.PersistentFlags().String("data", defaultDataFolder(), "folder that holds everything written")
-	root.AddCommand(servicesCommand(), runCommand())
+	root.AddCommand(servicesCommand(), runCommand(), demoCommand())
 	root.SetArgs(arguments)
 	err := root.ExecuteContext(ctx)
 	var exit *exec.ExitError

@@ -1,0 +1,94 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/graf-run/graf/shared/api"
+)
+
+// said is what an agent said with an event: its text, or the values of an object.
+func said(event api.TaskEvent) string {
+	var text string
+	if json.Unmarshal(event.Content, &text) == nil {
+		return text
+	}
+	var object struct{ Summary, Lesson string }
+	if json.Unmarshal(event.Content, &object) != nil {
+		return string(event.Content)
+	}
+	if object.Lesson == "" {
+		return object.Summary
+	}
+	return object.Summary + "\nLesson: " + object.Lesson
+}
+
+// eventText tells an event to people.
+func eventText(event api.TaskEvent) string {
+	switch {
+	case len(event.Artifacts) > 0:
+		var parts []string
+		for _, a := range event.Artifacts {
+			parts = append(parts, fmt.Sprintf("%s, %d bytes, sha256 %s…", a.Name, a.SizeBytes, a.Sha256[:min(12, len(a.Sha256))]))
+		}
+		return strings.Join(parts, "; ")
+	case event.Snapshot != nil:
+		return fmt.Sprintf("%s the change: %d manifest", event.Snapshot.Type, len(event.Snapshot.Manifests))
+	default:
+		return said(event)
+	}
+}
+
+// gist is the part of a memory that tells most in little room: of an outcome
+// what was changed and learned, of a change its summary, else the beginning.
+func gist(memory api.RecalledMemory) string {
+	for _, mark := range []string{"\nChanged: ", "\nWhy: "} {
+		if _, after, ok := strings.Cut(memory.Snippet, mark); ok {
+			return clip(after, maxGist)
+		}
+	}
+	paragraph, _, _ := strings.Cut(memory.Snippet, "\n\n")
+	return clip(strings.Join(strings.Fields(paragraph), " "), maxGist)
+}
+
+// maxGist is about three lines, in bytes.
+const maxGist = 250
+
+// clip cuts text to about this many bytes, at a space.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	cut := strings.ToValidUTF8(text[:most], "")
+	if at := strings.LastIndexByte(cut, ' '); at > 0 {
+		cut = cut[:at]
+	}
+	return cut + " …"
+}
+
+// wrap breaks text into lines of at most width characters, at spaces, and keeps
+// the line ends that it has.
+func wrap(text string, width int) []string {
+	var lines []string
+	for paragraph := range strings.Lines(text) {
+		line, length := "", 0
+		for word := range strings.FieldsSeq(paragraph) {
+			size := len([]rune(word))
+			if length > 0 && length+1+size > width {
+				lines = append(lines, line)
+				line, length = "", 0
+			}
+			if length > 0 {
+				line += " "
+				length++
+			}
+			line += word
+			length += size
+		}
+		if length > 0 {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
