@@ -20,13 +20,13 @@ func answerWith(e event) answer {
 }
 
 func testReply(t *testing.T, h Harness) {
-	ask := subscribe(t, h, answerWith(newEvent("answer", "answer", "color", "red")))
+	ask := subscribe(t, h, answerWith(newEvent("answer", "answer", "shade", "red")))
 	observe := subscribe(t, h, accepts)
 	trigger{name: "ask", filters: exactType("ask"), subscriber: ask.url}.apply(t, h)
 	trigger{name: "observe", filters: exactType("answer"), subscriber: observe.url}.apply(t, h)
 	send(t, h, newEvent("question", "ask"))
 	got := observe.next(t)
-	if got.id() != "answer" || got.attributes["color"] != "red" || string(got.data) != `{"id": "answer"}` {
+	if got.id() != "answer" || got.attributes["shade"] != "red" || string(got.data) != `{"id": "answer"}` {
 		t.Errorf("got %v %s", got.attributes, got.data)
 	}
 	if _, ok := got.attributes["knativebrokerttl"]; ok {
@@ -66,9 +66,9 @@ func testBackoff(t *testing.T, h Harness) {
 	send(t, h, newEvent("1", "x"))
 	last := s.next(t).at
 	// Only lower bounds: a machine under load may always be later.
-	for _, wait := range []time.Duration{100, 200, 400} {
+	for _, milliseconds := range []int{100, 200, 400} {
 		at := s.next(t).at
-		if least := wait * time.Millisecond; at.Sub(last) < least {
+		if least := time.Duration(milliseconds) * time.Millisecond; at.Sub(last) < least {
 			t.Errorf("retried after %v, want at least %v", at.Sub(last), least)
 		}
 		last = at

@@ -84,7 +84,7 @@ func New(config Config) (*Broker, error) {
 		stopping:   make(chan struct{}),
 		brokers:    map[name]*served{},
 	}
-	b.aborted, b.abort = context.WithCancel(quiet)
+	b.aborted, b.abort = context.WithCancel(silence(context.Background()))
 	if err := b.load(); err != nil {
 		return nil, errors.Join(err, journal.close())
 	}
@@ -121,15 +121,15 @@ func (b *Broker) AddTrigger(trigger *eventingv1.Trigger) error {
 	defer b.mu.Unlock()
 	broker := b.brokers[brokerOf(trigger)]
 	if broker == nil {
-		return fmt.Errorf("Trigger %s/%s: %w %s", trigger.Namespace, trigger.Name, ErrUnknownBroker, brokerOf(trigger))
+		return fmt.Errorf("add Trigger %s/%s: %w %s", trigger.Namespace, trigger.Name, ErrUnknownBroker, brokerOf(trigger))
 	}
 	sub, err := newSubscription(trigger, broker.delivery, b.config.Resolver)
 	if err != nil {
-		return fmt.Errorf("Trigger %s/%s: %w", trigger.Namespace, trigger.Name, err)
+		return fmt.Errorf("add Trigger %s/%s: %w", trigger.Namespace, trigger.Name, err)
 	}
 	for _, other := range broker.subscriptions {
 		if other.trigger == sub.trigger {
-			return fmt.Errorf("Trigger %s exists already", sub.trigger)
+			return fmt.Errorf("add Trigger %s: it exists already", sub.trigger)
 		}
 	}
 	b.begin(broker, sub)

@@ -138,10 +138,10 @@ func (d *delivery) withTTL(event cloudevents.Event) cloudevents.Event {
 
 // errorData is an answer's body as knativeerrordata: base64, cut to its bound.
 func errorData(body []byte) string {
-	const max = attributes.KnativeErrorDataExtensionMaxLength
+	const bound = attributes.KnativeErrorDataExtensionMaxLength
 	// More would be cut off again: base64 makes 4 characters of 3 bytes.
-	encoded := base64.StdEncoding.EncodeToString(body[:min(len(body), max)])
-	return encoded[:min(len(encoded), max)]
+	encoded := base64.StdEncoding.EncodeToString(body[:min(len(body), bound)])
+	return encoded[:min(len(encoded), bound)]
 }
 
 // refused says whether an answer's status means that trying again is no use.

@@ -16,9 +16,11 @@ import (
 // filter says whether a Trigger wants an event.
 type filter func(context.Context, cloudevents.Event) bool
 
-// quiet keeps Knative's filters from logging every match: without a logger in
+var noLog = zap.NewNop().Sugar()
+
+// silence keeps Knative's filters from logging every match: without a logger in
 // the context they make one that does.
-var quiet = logging.WithLogger(context.Background(), zap.NewNop().Sugar())
+func silence(ctx context.Context) context.Context { return logging.WithLogger(ctx, noLog) }
 
 // compileFilter returns the filter of a Trigger: its filters if it has any, else
 // its older filter.attributes, else one that lets everything pass.

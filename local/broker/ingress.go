@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -60,7 +61,7 @@ func (b *Broker) receive(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the broker is stopping", http.StatusServiceUnavailable)
 		return
 	}
-	status, err = b.accept(name{parts[1], parts[2]}, event, passOn(r.Header))
+	status, err = b.accept(silence(r.Context()), name{parts[1], parts[2]}, event, passOn(r.Header))
 	if err != nil {
 		http.Error(w, err.Error(), status)
 		return
@@ -99,8 +100,8 @@ func passOn(headers http.Header) http.Header {
 }
 
 // accept stores an event for each Trigger that wants it and returns the status
-// that ingress answers with.
-func (b *Broker) accept(to name, event *cloudevents.Event, headers http.Header) (int, error) {
+// that ingress answers with. ctx is for filters; it does not end the storing.
+func (b *Broker) accept(ctx context.Context, to name, event *cloudevents.Event, headers http.Header) (int, error) {
 	b.mu.RLock()
 	broker := b.brokers[to]
 	var subscriptions []*subscription
@@ -111,17 +112,17 @@ func (b *Broker) accept(to name, event *cloudevents.Event, headers http.Header) 
 	if broker == nil {
 		return http.StatusNotFound, errors.New("there is no Broker " + to.String())
 	}
-	r, err := b.stamp(event, headers)
+	r, err := b.stamp(ctx, event, headers)
 	if err != nil {
 		return http.StatusBadRequest, err
 	}
-	return b.enqueue(r, subscriptions)
+	return b.enqueue(ctx, r, subscriptions)
 }
 
 // stamp notes the time of arrival and takes one off the TTL.
-func (b *Broker) stamp(event *cloudevents.Event, headers http.Header) (*record, error) {
+func (b *Broker) stamp(ctx context.Context, event *cloudevents.Event, headers http.Header) (*record, error) {
 	event.SetExtension(knbroker.EventArrivalTime, types.Timestamp{Time: time.Now()})
-	stamped := b.setTTL(quiet, *event)
+	stamped := b.setTTL(ctx, *event)
 	ttl, err := knbroker.GetTTL(stamped.Context)
 	if err != nil || ttl <= 0 {
 		return nil, errors.New("the event came back as a reply too often (its " + knbroker.TTLAttribute + " is used up)")
@@ -132,11 +133,11 @@ func (b *Broker) stamp(event *cloudevents.Event, headers http.Header) (*record, 
 	return &record{event: stamped, ttl: ttl, headers: headers}, nil
 }
 
-func (b *Broker) enqueue(r *record, subscriptions []*subscription) (int, error) {
+func (b *Broker) enqueue(ctx context.Context, r *record, subscriptions []*subscription) (int, error) {
 	var wanting []*subscription
 	var triggers []string
 	for _, sub := range subscriptions {
-		if sub.wants(quiet, r) {
+		if sub.wants(ctx, r) {
 			wanting = append(wanting, sub)
 			triggers = append(triggers, sub.trigger.String())
 		}

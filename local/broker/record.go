@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
@@ -48,7 +49,8 @@ func (r *record) encode() ([]byte, error) {
 // decode reads what encode returned. It keeps no reference to raw.
 func decode(raw []byte) (*record, error) {
 	length, n := binary.Uvarint(raw)
-	if n <= 0 || length > uint64(len(raw)-n) {
+	// No event is as long as an int32 can say, and so no envelope.
+	if n <= 0 || length > math.MaxInt32 || int(length) > len(raw)-n {
 		return nil, errCorrupt
 	}
 	head, data := raw[n:n+int(length)], raw[n+int(length):]

@@ -21,12 +21,12 @@ var errNoEvent = errors.New("the answer is neither empty nor a CloudEvent")
 // with the TTL of the event that it answers. A Broker that refuses the reply
 // counts as a failed delivery, as in Knative.
 func (d *delivery) reply(ctx context.Context, info *kncloudevents.DispatchInfo) outcome {
-	event, err := replyEvent(info.ResponseHeader, info.ResponseBody)
+	event, err := replyEvent(ctx, info.ResponseHeader, info.ResponseBody)
 	if err != nil || event == nil {
 		// checkAnswer has refused wrong replies already.
 		return delivered
 	}
-	status, err := d.acceptReply(event, info.ResponseHeader)
+	status, err := d.acceptReply(ctx, event, info.ResponseHeader)
 	switch {
 	case err == nil:
 		return delivered
@@ -37,18 +37,18 @@ func (d *delivery) reply(ctx context.Context, info *kncloudevents.DispatchInfo) 
 	return d.sendDeadLetter(ctx, d.sub.brokerURL, &kncloudevents.DispatchInfo{ResponseCode: status})
 }
 
-func (d *delivery) acceptReply(event *cloudevents.Event, headers http.Header) (int, error) {
+func (d *delivery) acceptReply(ctx context.Context, event *cloudevents.Event, headers http.Header) (int, error) {
 	if err := event.Validate(); err != nil {
 		return http.StatusBadRequest, err
 	}
 	if err := knbroker.SetTTL(event.Context, d.item.record.ttl); err != nil {
 		return http.StatusBadRequest, err
 	}
-	return d.broker.accept(d.sub.broker, event, passOn(headers))
+	return d.broker.accept(ctx, d.sub.broker, event, passOn(headers))
 }
 
 // replyEvent reads the event in an answer; it is nil if the answer is empty.
-func replyEvent(headers http.Header, body []byte) (*cloudevents.Event, error) {
+func replyEvent(ctx context.Context, headers http.Header, body []byte) (*cloudevents.Event, error) {
 	message := cehttp.NewMessage(headers, io.NopCloser(bytes.NewReader(body)))
 	if message.ReadEncoding() == binding.EncodingUnknown {
 		if len(body) > 0 {
@@ -56,7 +56,7 @@ func replyEvent(headers http.Header, body []byte) (*cloudevents.Event, error) {
 		}
 		return nil, nil
 	}
-	return binding.ToEvent(context.Background(), message)
+	return binding.ToEvent(ctx, message)
 }
 
 // check bounds an answer's body and decides on a retry: Knative's rules, and no
@@ -84,7 +84,7 @@ func (d *delivery) checkAnswer(ctx context.Context, response *http.Response, err
 		readErr = errors.New("the answer is too large")
 	}
 	if readErr == nil {
-		_, readErr = replyEvent(response.Header, body)
+		_, readErr = replyEvent(ctx, response.Header, body)
 	}
 	if readErr != nil {
 		response.StatusCode = http.StatusBadGateway
