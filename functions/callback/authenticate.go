@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/graf-run/graf/shared/auth"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
 )
@@ -55,7 +56,7 @@ func (rs *Reporters) Authenticate(ctx context.Context, r *http.Request) (Reporte
 		return Reporter{}, errUnknownToken()
 	}
 	if err != nil {
-		return Reporter{}, fmt.Errorf("look up the task's token: %w", err)
+		return Reporter{}, fmt.Errorf("look up the task's token: %w", postgres.Classify(err))
 	}
 	if subtle.ConstantTimeCompare(row.TokenHash, hash) != 1 {
 		return Reporter{}, errUnknownToken()

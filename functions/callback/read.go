@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
 )
@@ -31,7 +32,7 @@ func (r *Reader) Status(ctx context.Context, task uuid.UUID) (string, error) {
 		return "", problem.ErrNotFound.With("There is no task %s.", task)
 	}
 	if err != nil {
-		return "", fmt.Errorf("read the status of task %s: %w", task, err)
+		return "", fmt.Errorf("read the status of task %s: %w", task, postgres.Classify(err))
 	}
 	return status, nil
 }
@@ -49,7 +50,7 @@ const eventsAfter = `SELECT e.sequence, e.event_id, e.event_type, e.attempt, e.c
 func (r *Reader) After(ctx context.Context, task uuid.UUID, after int64, limit int) ([]api.TaskEvent, bool, error) {
 	rows, err := r.pool.Query(ctx, eventsAfter, task, after, limit+1)
 	if err != nil {
-		return nil, false, fmt.Errorf("read events of task %s: %w", task, err)
+		return nil, false, fmt.Errorf("read events of task %s: %w", task, postgres.Classify(err))
 	}
 	defer rows.Close()
 	events, size, more := []api.TaskEvent{}, 0, false
@@ -60,13 +61,13 @@ func (r *Reader) After(ctx context.Context, task uuid.UUID, after int64, limit i
 		}
 		event, bytes, err := scanEvent(rows)
 		if err != nil {
-			return nil, false, fmt.Errorf("read events of task %s: %w", task, err)
+			return nil, false, fmt.Errorf("read events of task %s: %w", task, postgres.Classify(err))
 		}
 		events, size = append(events, event), size+bytes
 	}
 	rows.Close()
 	if err := rows.Err(); err != nil {
-		return nil, false, fmt.Errorf("read events of task %s: %w", task, err)
+		return nil, false, fmt.Errorf("read events of task %s: %w", task, postgres.Classify(err))
 	}
 	return events, more, nil
 }

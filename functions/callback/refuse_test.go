@@ -40,7 +40,7 @@ func TestBadReports(t *testing.T) {
 		{"too many", "[" + strings.Repeat(event("a", "x")+",", 100) + event("a", "x") + "]", problem.ErrInvalid, "", "at most 100"},
 		{"oversize", `{"eventId":"a","eventType":"log","content":"` + strings.Repeat("x", api.MaxEventsBytes) + `"}`, problem.ErrTooLarge, "", "1048576"},
 		{"large content", `{"eventId":"a","eventType":"log","content":"` + strings.Repeat("x", 256<<10) + `"}`, problem.ErrInvalid, "/content", "262144"},
-		{"unknown field", `{"eventId":"a","eventType":"log","level":"info"}`, problem.ErrInvalid, "/level", "not known"},
+		{"unknown field", `{"eventId":"a","eventType":"log","level":"info"}`, problem.ErrInvalid, "/level", "not a known field"},
 		{"wrong type", `{"eventId":7,"eventType":"log"}`, problem.ErrInvalid, "/eventId", "string"},
 		{"content is a list", `{"eventId":"a","eventType":"log","content":[]}`, problem.ErrInvalid, "/content", "object"},
 		{"unknown type of event", `[` + event("x", "x") + `,{"eventId":"a","eventType":"done"}]`, problem.ErrInvalid, "/1/eventType", "completed"},

@@ -41,6 +41,14 @@ type world struct {
 // setup starts the function. settings change its environment.
 func setup(t testing.TB, settings ...string) *world {
 	t.Helper()
+	// As func-go has it.
+	return setupServer(t, 30*time.Second, settings...)
+}
+
+// setupServer is setup with what the server allows for reading a request and
+// for answering it.
+func setupServer(t testing.TB, timeout time.Duration, settings ...string) *world {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	databaseURL := postgrestest.URL(t)
@@ -61,19 +69,18 @@ func setup(t testing.TB, settings ...string) *world {
 	for i := 0; i < len(settings); i += 2 {
 		environment[settings[i]] = settings[i+1]
 	}
-	w.serve(environment)
+	w.serve(environment, timeout)
 	return w
 }
 
-func (w *world) serve(environment map[string]string) {
+func (w *world) serve(environment map[string]string, timeout time.Duration) {
 	w.t.Helper()
 	instance := callback.New()
 	if err := instance.Start(w.context, environment); err != nil {
 		w.t.Fatal(err)
 	}
 	w.server = httptest.NewUnstartedServer(http.HandlerFunc(instance.Handle))
-	// Shorter than func-go's 30 s, so that a test sees what outlives them.
-	w.server.Config.ReadTimeout, w.server.Config.WriteTimeout = time.Second, time.Second
+	w.server.Config.ReadTimeout, w.server.Config.WriteTimeout = timeout, timeout
 	w.server.Start()
 	w.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -103,7 +110,7 @@ func (w *world) task() task {
 	k := task{id: uuid.Must(uuid.NewV7())}
 	w.exec(`INSERT INTO codex_tasks (id, caller, idempotency_key, request_digest, updated_by, prompt, agent,
 			priority, timeout_seconds, max_attempts, namespaces, resource_kinds, tags)
-		VALUES ($1, 'ci', $1::text, '', 'test', 'p', '{}', 5, 600, 3, '{shop}', '{Deployment}', '{demo}')`, k.id)
+		VALUES ($1::uuid, 'ci', $1::uuid::text, '', 'test', 'p', '{}', 5, 600, 3, '{shop}', '{Deployment}', '{demo}')`, k.id)
 	k.token = w.token(k, "submitter")
 	return k
 }

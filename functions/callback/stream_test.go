@@ -146,16 +146,17 @@ func TestStreamResumes(t *testing.T) {
 // server lets ordinary requests be read and answered.
 func TestStreamOutlivesServerTimeouts(t *testing.T) {
 	t.Parallel()
-	w := setup(t, "GRAF_STREAM_HEARTBEAT", "50ms")
+	const timeout = 500 * time.Millisecond
+	w := setupServer(t, timeout, "GRAF_STREAM_HEARTBEAT", "50ms", "GRAF_STREAM_POLL", "50ms")
 	k := w.running()
 	f := w.follow(k)
-	for begun := time.Now(); time.Since(begun) < 2500*time.Millisecond; {
+	for begun := time.Now(); time.Since(begun) < 3*timeout; {
 		if _, ok := f.next(); !ok {
 			t.Fatalf("the stream was cut off after %v: %v", time.Since(begun), f.scan.Err())
 		}
 	}
-	w.post(k, event("a", "x"))
-	f.events(1)
+	w.move(k, "finalizing", "succeeded")
+	f.end("succeeded")
 }
 
 func TestStreamSurvivesLostNotifications(t *testing.T) {
