@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"time"
 
@@ -167,32 +166,18 @@ func (c *Client) check(result *openai.CreateEmbeddingResponse, count int) ([][]f
 		if item.Index < 0 || item.Index >= int64(count) || vectors[item.Index] != nil {
 			return nil, unusable("the provider answered with a wrong or repeated index %d", item.Index)
 		}
-		if len(item.Embedding) != c.config.Dimension {
-			return nil, misconfigured(0, fmt.Errorf("%s gave a vector of %d dimensions, want %d: set OPENAI_EMBEDDING_DIMENSION to what the model gives",
-				c.config.Model, len(item.Embedding), c.config.Dimension))
-		}
-		vector, err := narrow(item.Embedding)
+		vector, err := decode(item)
 		if err != nil {
+			return nil, unusable("vector %d of %d: %w", item.Index+1, count, err)
+		}
+		if len(vector) != c.config.Dimension {
+			return nil, misconfigured(0, fmt.Errorf("%s gave a vector of %d dimensions, want %d: set OPENAI_EMBEDDING_DIMENSION to what the model gives",
+				c.config.Model, len(vector), c.config.Dimension))
+		}
+		if err := checkDirection(vector); err != nil {
 			return nil, rejected(0, fmt.Errorf("text %d of %d: %w", item.Index+1, count, err))
 		}
 		vectors[item.Index] = vector
 	}
 	return vectors, nil
-}
-
-// narrow brings a vector to single precision.
-func narrow(wide []float64) ([]float32, error) {
-	vector := make([]float32, len(wide))
-	zero := true
-	for i, v := range wide {
-		vector[i] = float32(v)
-		if math.IsNaN(v) || math.IsInf(float64(vector[i]), 0) {
-			return nil, fmt.Errorf("component %d of its vector is %v", i, v)
-		}
-		zero = zero && vector[i] == 0
-	}
-	if zero {
-		return nil, errors.New("its vector is zero, which has no direction")
-	}
-	return vector, nil
 }

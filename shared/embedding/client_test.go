@@ -224,16 +224,18 @@ func TestEmbedAsksForFewerDimensions(t *testing.T) {
 	}
 }
 
-func TestEmbedReadsFloats(t *testing.T) {
+func TestEmbedReadsBothEncodings(t *testing.T) {
 	t.Parallel()
-	f := setup(t, Config{}, body("application/json",
-		`{"object":"list","model":"m","data":[{"object":"embedding","index":0,"embedding":[0.5,-1,0,2]}],"usage":{}}`))
-	got, err := f.Embed(t.Context(), []string{"text"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(got[0], []float32{0.5, -1, 0, 2}) {
-		t.Errorf("vector %v", got[0])
+	for _, encoded := range []string{`[0.5,-1,0,2]`, `"AAAAPwAAgL8AAAAAAAAAQA=="`, `"AAAA\/wAAgL8AAAAAAAAAQA=="`} {
+		f := setup(t, Config{}, body("application/json",
+			`{"object":"list","model":"m","data":[{"object":"embedding","index":0,"embedding":`+encoded+`}],"usage":{}}`))
+		got, err := f.Embed(t.Context(), []string{"text"})
+		if err != nil {
+			t.Fatalf("%s: %v", encoded, err)
+		}
+		if !slices.Equal(got[0][1:], []float32{-1, 0, 2}) || math.Abs(float64(got[0][0])) < 0.5 {
+			t.Errorf("%s gives %v", encoded, got[0])
+		}
 	}
 }
 
@@ -255,6 +257,8 @@ func TestEmbedRepeats(t *testing.T) {
 		{"truncated JSON", body("application/json", `{"object":"list","data":[{"embedding":`), firstWait / 2, ReasonResponse},
 		{"broken off", cutOff, firstWait / 2, ReasonResponse},
 		{"empty", body("application/json", ""), firstWait / 2, ReasonResponse},
+		{"bad base64", body("application/json", `{"data":[{"index":0,"embedding":"?"}]}`), firstWait / 2, ReasonResponse},
+		{"half a number", body("application/json", `{"data":[{"index":0,"embedding":"AQ=="}]}`), firstWait / 2, ReasonResponse},
 		{"no vector", vectors(), firstWait / 2, ReasonResponse},
 		{"two vectors", vectors([]float32{1, 0, 0, 0}, []float32{1, 0, 0, 0}), firstWait / 2, ReasonResponse},
 		{"huge response", body("application/json", `"`+strings.Repeat("x", 2<<20)+`"`), firstWait / 2, ReasonResponse},
