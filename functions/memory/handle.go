@@ -18,7 +18,7 @@ import (
 )
 
 // requestTimeout bounds a request, all but the sending of its body.
-const requestTimeout = 15 * time.Second
+const requestTimeout = 10 * time.Second
 
 // rateTimeout bounds the look at the rate limit. Redis answers in well under a
 // millisecond or is in trouble, and then must not hold requests up.

@@ -18,7 +18,7 @@ const (
 	// maxPostings is how many memories the searched terms may be in, all
 	// together: what bounds the time of a search. Terms that are in too many
 	// tell the least, so they are the ones left out.
-	maxPostings = 4000
+	maxPostings = 3000
 	// maxPerTerm bounds one term where the statistics are behind.
 	maxPerTerm = 3000
 )
