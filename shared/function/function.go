@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/caarlos0/env/v11"
+	runtime "knative.dev/func-go/http"
 
 	"github.com/graf-run/graf/shared/problem"
 	"github.com/graf-run/graf/shared/telemetry"
@@ -70,6 +71,8 @@ type Instance struct {
 
 // New makes an instance; it does no I/O. name is the function's, for logs and traces.
 func New(name string, start StartFunc) *Instance {
+	// func-go logs each readiness probe at its default level.
+	runtime.SetLogLevel(runtime.LogWarn)
 	return &Instance{name: name, start: start}
 }
 
