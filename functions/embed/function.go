@@ -15,9 +15,7 @@ import (
 	"github.com/graf-run/graf/shared/embedding"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/function"
-	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/problem"
-	"github.com/graf-run/graf/shared/redisdb"
 	"github.com/graf-run/graf/shared/retry"
 )
 
@@ -29,16 +27,14 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	if err := scope.Configure(&c); err != nil {
 		return nil, err
 	}
-	pool, err := postgres.Open(ctx, c.Postgres)
+	pool, err := scope.OpenPostgres(ctx, c.Postgres)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(pool.Close)
-	redis, err := redisdb.Open(c.Redis)
+	redis, err := scope.OpenRedis(c.Redis)
 	if err != nil {
 		return nil, err
 	}
-	scope.OnStop(func(context.Context) error { return redis.Close() })
 	model, err := embedding.New(c.Embedding)
 	if err != nil {
 		return nil, err

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/graf-run/graf/shared/artifact"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/manifest"
+	"github.com/graf-run/graf/shared/memory"
 	"github.com/graf-run/graf/shared/postgres/query"
 )
 
@@ -92,31 +92,8 @@ func (e *evidence) readReport(ctx context.Context, q *query.Queries, task query.
 	if err != nil {
 		return fmt.Errorf("read the agent's report: %w", err)
 	}
-	e.report, e.said = row.EventType, plainText(row.Content)
+	e.report, e.said = row.EventType, memory.ContentText(row.Content)
 	return nil
-}
-
-// plainText is what an event's content says: text as it is; of an object its
-// message, reason, summary or error, or all of it as JSON.
-func plainText(content json.RawMessage) string {
-	var text string
-	if json.Unmarshal(content, &text) == nil {
-		return text
-	}
-	var object map[string]any
-	if json.Unmarshal(content, &object) != nil {
-		return ""
-	}
-	var parts []string
-	for _, key := range []string{"summary", "message", "reason", "error", "lesson"} {
-		if s, ok := object[key].(string); ok && s != "" {
-			parts = append(parts, s)
-		}
-	}
-	if len(parts) > 0 {
-		return strings.Join(parts, "\n")
-	}
-	return string(content)
 }
 
 func (e *evidence) readChange(ctx context.Context, q *query.Queries, task query.Task) error {

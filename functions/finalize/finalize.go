@@ -85,8 +85,14 @@ func (f *Finalizer) finish(ctx context.Context, task query.Task, o kube.Observat
 	if err != nil {
 		return fmt.Errorf("finalize task %s: %w", task.ID, err)
 	}
-	end := decide(task, found)
 	err = f.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		// Read again: it may have been cancelled, or finished by another, since.
+		now, err := tx.LockTask(ctx, task.ID)
+		if err != nil || now.Status != "finalizing" || now.Attempt != task.Attempt {
+			return err
+		}
+		task = now
+		end := decide(task, found)
 		if end.again {
 			return f.requeue(ctx, tx, task, found, end)
 		}
@@ -105,9 +111,6 @@ func (f *Finalizer) requeue(ctx context.Context, tx *outbox.Tx, task query.Task,
 		UpdatedBy: actor, NotBefore: &notBefore, TaskID: task.ID, Attempt: task.Attempt,
 		FailureClass: &end.class, FailureReason: &end.reason,
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -131,9 +134,6 @@ func (f *Finalizer) end(ctx context.Context, tx *outbox.Tx, task query.Task, fou
 		DiffSummary:  optional(found.diff.Summary),
 		FailureClass: optional(end.class), FailureReason: optional(end.reason),
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -143,12 +143,7 @@ func (f *Finalizer) end(ctx context.Context, tx *outbox.Tx, task query.Task, fou
 	if err := remember(ctx, tx.Queries, task, found, end); err != nil {
 		return err
 	}
-	announcement, err := finished(ctx, tx.Queries, ended)
-	if err != nil {
-		return err
-	}
-	tx.Announce(announcement)
-	return nil
+	return tx.AnnounceFinished(ctx, event.SourceFinalize, ended)
 }
 
 func (f *Finalizer) endAttempt(ctx context.Context, tx *outbox.Tx, task query.Task, found evidence, end ending) error {
@@ -158,22 +153,6 @@ func (f *Finalizer) endAttempt(ctx context.Context, tx *outbox.Tx, task query.Ta
 		FailureClass: optional(end.class), FailureReason: optional(end.reason),
 		Kind: optional(e.Kind), Name: optional(e.Name), Namespace: optional(e.Namespace), Uid: optional(e.UID),
 	})
-}
-
-// finished is the event that announces a task's end.
-func finished(ctx context.Context, q *query.Queries, t query.Task) (event.Event, error) {
-	artifacts, err := q.CountArtifacts(ctx, t.ID)
-	if err != nil {
-		return event.Event{}, fmt.Errorf("count artifacts: %w", err)
-	}
-	e := event.NewTask(ctx, event.TypeTaskFinished, event.SourceFinalize, t.ID, event.TaskFinished{
-		TaskID: t.ID, Status: t.Status, Attempts: int(t.Attempt),
-		FailureClass: value(t.FailureClass), FailureReason: value(t.FailureReason), DiffDigest: value(t.DiffDigest),
-		Artifacts: int(artifacts), Events: t.LastEventSequence,
-		DurationMs: t.FinishedAt.Sub(t.CreatedAt).Milliseconds(), FinishedAt: t.FinishedAt.UTC(),
-	})
-	e.SetExtension(event.ExtensionTaskStatus, t.Status)
-	return e, nil
 }
 
 // release gives an attempt's slot back. If Redis is away the slot's lease ends

@@ -18,11 +18,7 @@ import (
 	"github.com/graf-run/graf/shared/function"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
-	"github.com/graf-run/graf/shared/outbox"
-	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/problem"
-	"github.com/graf-run/graf/shared/redisdb"
-	"github.com/graf-run/graf/shared/sink"
 )
 
 // New makes the function for func-go's runtime.
@@ -49,21 +45,18 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 }
 
 func open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, error) {
-	pool, err := postgres.Open(ctx, c.Postgres)
+	pool, err := scope.OpenPostgres(ctx, c.Postgres)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(pool.Close)
-	redis, err := redisdb.Open(c.Redis)
+	redis, err := scope.OpenRedis(c.Redis)
 	if err != nil {
 		return nil, err
 	}
-	scope.OnStop(func(context.Context) error { return redis.Close() })
-	events, err := sink.New(c.Sink)
+	events, err := scope.OpenOutbox(pool, c.Sink)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(events.Close)
 	slots, err := limiter.NewSlots(redis, c.Slots)
 	if err != nil {
 		return nil, err
@@ -77,7 +70,7 @@ func open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, err
 		return nil, err
 	}
 	return &Finalizer{
-		pool: pool, outbox: outbox.New(pool, events, slog.Default()), slots: slots, artifacts: store,
+		pool: pool, outbox: events, slots: slots, artifacts: store,
 		cluster: cluster, config: c, log: slog.Default(),
 	}, nil
 }

@@ -38,7 +38,7 @@ func decide(task query.Task, found evidence) ending {
 		// Also of a task whose cancellation came too late.
 		return ending{status: "succeeded"}
 	case task.CancelRequestedAt != nil:
-		return ending{status: "cancelled", class: classCancelled, reason: "cancelled by " + value(task.CancelRequestedBy)}
+		return ending{status: "cancelled", class: classCancelled, reason: cancellation(task)}
 	case found.observation.Phase == kube.PhaseDeadlineExceeded:
 		return ending{status: "timed_out", class: classTimeout,
 			reason: fmt.Sprintf("did not end within %d s and was stopped", task.TimeoutSeconds)}
@@ -47,6 +47,15 @@ func decide(task query.Task, found evidence) ending {
 	return ending{
 		status: "failed", class: class, reason: clip(reason, maxReason), again: task.Attempt < task.MaxAttempts,
 	}
+}
+
+// cancellation says who cancelled the task, and why if they said.
+func cancellation(task query.Task) string {
+	reason := "cancelled by " + value(task.CancelRequestedBy)
+	if why := value(task.CancelReason); why != "" {
+		reason += ": " + why
+	}
+	return reason
 }
 
 // failure tells the class of a failure and its reason, the agent's own first.

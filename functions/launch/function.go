@@ -16,12 +16,8 @@ import (
 	"github.com/graf-run/graf/shared/function"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
-	"github.com/graf-run/graf/shared/outbox"
-	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/problem"
-	"github.com/graf-run/graf/shared/redisdb"
 	"github.com/graf-run/graf/shared/retry"
-	"github.com/graf-run/graf/shared/sink"
 )
 
 // New makes the function for func-go's runtime.
@@ -46,21 +42,18 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 }
 
 func open(ctx context.Context, scope *function.Scope, c Config) (*Launcher, error) {
-	pool, err := postgres.Open(ctx, c.Postgres)
+	pool, err := scope.OpenPostgres(ctx, c.Postgres)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(pool.Close)
-	redis, err := redisdb.Open(c.Redis)
+	redis, err := scope.OpenRedis(c.Redis)
 	if err != nil {
 		return nil, err
 	}
-	scope.OnStop(func(context.Context) error { return redis.Close() })
-	events, err := sink.New(c.Sink)
+	events, err := scope.OpenOutbox(pool, c.Sink)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(events.Close)
 	slots, err := limiter.NewSlots(redis, c.Slots)
 	if err != nil {
 		return nil, err
@@ -78,7 +71,7 @@ func open(ctx context.Context, scope *function.Scope, c Config) (*Launcher, erro
 		return nil, err
 	}
 	return &Launcher{
-		pool: pool, outbox: outbox.New(pool, events, slog.Default()), slots: slots, bucket: bucket, cluster: cluster,
+		pool: pool, outbox: events, slots: slots, bucket: bucket, cluster: cluster,
 		execution: c.Execution, attempts: c.RetryAttempts, log: slog.Default(),
 		recaller: recaller{pool: pool, config: c.Recall, model: model, dimension: dimension},
 	}, nil

@@ -300,24 +300,13 @@ func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error
 		}); err != nil {
 			return err
 		}
-		tx.Announce(finished(ctx, ended))
-		return nil
+		return tx.AnnounceFinished(ctx, event.SourceLaunch, ended)
 	})
 	if err != nil {
 		return fmt.Errorf("fail task %s: %w", task.ID, errors.Join(err, cause))
 	}
 	_, err = l.slots.Release(ctx, limiter.AttemptID(task.ID.String(), int(task.Attempt)))
 	return err
-}
-
-func finished(ctx context.Context, t query.Task) event.Event {
-	e := event.NewTask(ctx, event.TypeTaskFinished, event.SourceLaunch, t.ID, event.TaskFinished{
-		TaskID: t.ID, Status: t.Status, Attempts: int(t.Attempt),
-		FailureClass: *t.FailureClass, FailureReason: *t.FailureReason, Events: t.LastEventSequence,
-		DurationMs: t.FinishedAt.Sub(t.CreatedAt).Milliseconds(), FinishedAt: t.FinishedAt.UTC(),
-	})
-	e.SetExtension(event.ExtensionTaskStatus, t.Status)
-	return e
 }
 
 // previousFailure is how the attempt before this one failed; empty for a first one.

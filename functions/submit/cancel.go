@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -63,29 +62,13 @@ func cancelQueued(ctx context.Context, tx *outbox.Tx, task query.Task, caller, r
 	if reason != "" {
 		failure += ": " + reason
 	}
-	finishedAt, err := tx.CancelQueuedTask(ctx, query.CancelQueuedTaskParams{
+	cancelled, err := tx.CancelQueuedTask(ctx, query.CancelQueuedTaskParams{
 		ID: task.ID, UpdatedBy: actor, RequestedBy: &caller, CancelReason: optional(reason), FailureReason: &failure,
 	})
 	if err != nil {
 		return fmt.Errorf("cancel task %s: %w", task.ID, err)
 	}
-	artifacts, err := tx.CountArtifacts(ctx, task.ID)
-	if err != nil {
-		return fmt.Errorf("count the artifacts of task %s: %w", task.ID, err)
-	}
-	tx.Announce(finished(ctx, task, failure, *finishedAt, int(artifacts)))
-	return nil
-}
-
-func finished(ctx context.Context, task query.Task, failure string, at time.Time, artifacts int) event.Event {
-	e := event.NewTask(ctx, event.TypeTaskFinished, event.SourceSubmit, task.ID, event.TaskFinished{
-		TaskID: task.ID, Status: string(api.TaskStatusCancelled), Attempts: int(task.Attempt),
-		FailureClass: string(api.FailureClassCancelled), FailureReason: failure,
-		Artifacts: artifacts, Events: task.LastEventSequence,
-		DurationMs: at.Sub(task.CreatedAt).Milliseconds(), FinishedAt: at.UTC(),
-	})
-	e.SetExtension(event.ExtensionTaskStatus, string(api.TaskStatusCancelled))
-	return e
+	return tx.AnnounceFinished(ctx, event.SourceSubmit, cancelled)
 }
 
 // requestCancel marks a task that is under way, the first time. A task that is

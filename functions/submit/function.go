@@ -14,10 +14,6 @@ import (
 	"github.com/graf-run/graf/shared/delivery"
 	"github.com/graf-run/graf/shared/function"
 	"github.com/graf-run/graf/shared/limiter"
-	"github.com/graf-run/graf/shared/outbox"
-	"github.com/graf-run/graf/shared/postgres"
-	"github.com/graf-run/graf/shared/redisdb"
-	"github.com/graf-run/graf/shared/sink"
 )
 
 // New makes the function for func-go's runtime.
@@ -36,26 +32,22 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := postgres.Open(ctx, c.Postgres)
+	pool, err := scope.OpenPostgres(ctx, c.Postgres)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(pool.Close)
-	redis, err := redisdb.Open(c.Redis)
+	redis, err := scope.OpenRedis(c.Redis)
 	if err != nil {
 		return nil, err
 	}
-	scope.OnStop(func(context.Context) error { return redis.Close() })
 	rate, err := limiter.NewRate(redis, c.Rate)
 	if err != nil {
 		return nil, err
 	}
-	broker, err := sink.New(c.Sink)
+	events, err := scope.OpenOutbox(pool, c.Sink)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(broker.Close)
-	events := outbox.New(pool, broker, slog.Default())
 	h := &handler{
 		config: c, validator: validator, rate: rate, log: slog.Default(),
 		submitter: &Submitter{outbox: events}, canceller: &Canceller{outbox: events},

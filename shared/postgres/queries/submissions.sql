@@ -50,7 +50,7 @@ UPDATE codex_tasks SET status = 'cancelled', updated_by = @updated_by,
     cancel_reason = sqlc.narg(cancel_reason),
     failure_class = 'cancelled', failure_reason = @failure_reason
 WHERE id = @id
-RETURNING finished_at;
+RETURNING *;
 
 -- name: RequestTaskCancel :exec
 -- RequestTaskCancel marks a task that runs; the caller holds its row.

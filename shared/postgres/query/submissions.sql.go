@@ -20,7 +20,7 @@ UPDATE codex_tasks SET status = 'cancelled', updated_by = $1,
     cancel_reason = $3,
     failure_class = 'cancelled', failure_reason = $4
 WHERE id = $5
-RETURNING finished_at
+RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at
 `
 
 type CancelQueuedTaskParams struct {
@@ -32,7 +32,7 @@ type CancelQueuedTaskParams struct {
 }
 
 // CancelQueuedTask ends a task that waits; the caller holds its row.
-func (q *Queries) CancelQueuedTask(ctx context.Context, arg CancelQueuedTaskParams) (*time.Time, error) {
+func (q *Queries) CancelQueuedTask(ctx context.Context, arg CancelQueuedTaskParams) (Task, error) {
 	row := q.db.QueryRow(ctx, cancelQueuedTask,
 		arg.UpdatedBy,
 		arg.RequestedBy,
@@ -40,9 +40,48 @@ func (q *Queries) CancelQueuedTask(ctx context.Context, arg CancelQueuedTaskPara
 		arg.FailureReason,
 		arg.ID,
 	)
-	var finished_at *time.Time
-	err := row.Scan(&finished_at)
-	return finished_at, err
+	var i Task
+	err := row.Scan(
+		&i.ID,
+		&i.Caller,
+		&i.IdempotencyKey,
+		&i.RequestDigest,
+		&i.Status,
+		&i.UpdatedBy,
+		&i.Prompt,
+		&i.TargetResources,
+		&i.Namespaces,
+		&i.ResourceKinds,
+		&i.OrchestrationMode,
+		&i.Agent,
+		&i.Priority,
+		&i.TimeoutSeconds,
+		&i.MaxAttempts,
+		&i.Tags,
+		&i.Metadata,
+		&i.ManifestSalt,
+		&i.TraceParent,
+		&i.Attempt,
+		&i.NotBefore,
+		&i.CancelRequestedAt,
+		&i.CancelRequestedBy,
+		&i.CancelReason,
+		&i.LastEventSequence,
+		&i.DiffDigest,
+		&i.DiffUnified,
+		&i.DiffSummary,
+		&i.FailureClass,
+		&i.FailureReason,
+		&i.CreatedAt,
+		&i.QueuedAt,
+		&i.LaunchingAt,
+		&i.StartedAt,
+		&i.FinalizingAt,
+		&i.FinishedAt,
+		&i.DeadlineAt,
+		&i.UpdatedAt,
+	)
+	return i, err
 }
 
 const countTaskMemories = `-- name: CountTaskMemories :many
