@@ -31,7 +31,7 @@ func (h *handler) showEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if wantsStream(r) {
+	if r.Method == http.MethodGet && wantsStream(r) {
 		return h.stream(w, r, id, max(params.LastEventID, from.After))
 	}
 	page, err := h.page(r.Context(), id, from.After, params.Limit)

@@ -39,10 +39,10 @@ type Listener struct {
 	stop      context.CancelFunc // of the connection, while there are followers
 }
 
-// NewListener makes a listener for at most max followers; it does no I/O.
-func NewListener(config *pgx.ConnConfig, max int, log *slog.Logger) *Listener {
+// NewListener makes a listener for so many followers at the most; it does no I/O.
+func NewListener(config *pgx.ConnConfig, most int, log *slog.Logger) *Listener {
 	return &Listener{
-		config: config, max: max, log: log, closed: make(chan struct{}),
+		config: config, max: most, log: log, closed: make(chan struct{}),
 		followers: map[uuid.UUID]map[*Follower]struct{}{},
 	}
 }

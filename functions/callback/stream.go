@@ -34,7 +34,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, task uuid.UUID,
 	if _, err := h.reader.Status(r.Context(), task); err != nil {
 		return err
 	}
-	follower, err := h.listener.Follow(task)
+	follower, err := h.listener.Follow(task) //nolint:contextcheck // its connection serves all streams and outlives this request
 	if err != nil {
 		return err
 	}
