@@ -3,6 +3,8 @@ package demo
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/graf-run/graf/shared/api"
@@ -10,7 +12,7 @@ import (
 
 // pollInterval is between two looks at a task: what events do not tell, such as
 // its start and its end.
-const pollInterval = 50 * time.Millisecond
+const pollInterval = 100 * time.Millisecond
 
 // follower shows one task from its submission until it is remembered. Events
 // come by the stream, the rest by looking at the task; what it shows is in the
@@ -110,8 +112,7 @@ func (f *follower) look(ctx context.Context) error {
 		f.showEvents(attempt.Attempt)
 		if attempt.Failure != nil && attempt.Attempt > f.failed && attempt.Attempt == f.launched {
 			f.failed = attempt.Attempt
-			f.printer.failure(f.since(attempt.FinishedAt), fmt.Sprintf("attempt %d of %d", attempt.Attempt, task.MaxAttempts),
-				attempt.Failure.Reason)
+			f.showFailure(attempt)
 		}
 	}
 	return nil
@@ -135,11 +136,32 @@ func (f *follower) showEvents(attempt int) {
 }
 
 func (f *follower) showLaunch(attempt api.Attempt) {
-	f.printer.recall(f.since(&attempt.LaunchedAt), attempt.Recall, memoriesOf(f.task, attempt.Attempt), f.sourceName)
+	memories := memoriesOf(f.task, attempt.Attempt)
+	if attempt.Attempt > 1 && sameMemories(memories, memoriesOf(f.task, attempt.Attempt-1)) {
+		f.printer.stage(f.since(&attempt.LaunchedAt), "recalled", "the same "+count(len(memories)))
+	} else {
+		f.printer.recall(f.since(&attempt.LaunchedAt), attempt.Recall, memories, f.sourceName)
+	}
 	if attempt.Execution != nil {
 		f.printer.stage(f.since(attempt.StartedAt), "launched", fmt.Sprintf("%s %s/%s",
 			attempt.Execution.Kind, attempt.Execution.Namespace, attempt.Execution.Name))
 	}
+}
+
+func sameMemories(a, b []api.RecalledMemory) bool {
+	return slices.EqualFunc(a, b, func(a, b api.RecalledMemory) bool { return a.MemoryID == b.MemoryID })
+}
+
+// showFailure shows that an attempt failed and another follows; the last one's
+// failure is the task's, see showEnd.
+func (f *follower) showFailure(attempt api.Attempt) {
+	if attempt.Attempt == f.task.MaxAttempts {
+		return
+	}
+	// The rest is the end of the agent's log, which is in its events already.
+	reason, _, _ := strings.Cut(attempt.Failure.Reason, "\n")
+	f.printer.stage(f.since(attempt.FinishedAt), "retry", fmt.Sprintf("attempt %d of %d failed and is quoted to the next: %s",
+		attempt.Attempt, f.task.MaxAttempts, reason))
 }
 
 // sourceName says which task a memory is of.
@@ -158,10 +180,13 @@ func (f *follower) showEnd() {
 		text += ": " + f.task.Failure.Reason
 	}
 	if f.task.Diff != nil {
-		text += "; " + f.task.Diff.Digest
+		text += ", diff " + clipDigest(f.task.Diff.Digest)
 	}
 	f.printer.end(f.since(f.task.FinishedAt), string(f.task.Status), text, f.task.Status == api.TaskStatusSucceeded)
 }
+
+// clipDigest leaves enough of a digest to tell it from others.
+func clipDigest(digest string) string { return digest[:min(len("sha256:")+12, len(digest))] + "…" }
 
 // since is the time from the submission; both are of the server's clock.
 func (f *follower) since(at *time.Time) time.Duration {

@@ -29,7 +29,7 @@ const (
 )
 
 // styles are those of the stages that stand out.
-var styles = map[string]style{"recalled": yellow, "failed": red, "launched": cyan, "remembered": cyan, "queued": cyan}
+var styles = map[string]style{"recalled": yellow, "failed": red, "launched": cyan, "remembered": cyan, "queued": cyan, "retry": yellow}
 
 // printer writes lines for people. What cannot be written is lost: the result
 // is told by other means.
@@ -88,32 +88,29 @@ func (p *printer) end(at time.Duration, status, text string, succeeded bool) {
 	p.styled(at, status, text, s)
 }
 
-// failure prints how an attempt failed; of the reason the agent's own words, for
-// the rest is the end of a log that repeats them.
-func (p *printer) failure(at time.Duration, attempt, reason string) {
-	first, _, _ := strings.Cut(reason, "\n")
-	p.styled(at, "failed", attempt+": "+first, red)
-}
-
 // recall prints the memories that a prompt was given, with their scores.
 func (p *printer) recall(at time.Duration, how *api.Recall, memories []api.RecalledMemory, name func(api.MemorySource) string) {
-	mode := "by meaning and words"
+	mode := "hybrid: by meaning and by words"
 	if how != nil && how.Mode != api.RecallModeHybrid {
 		mode = strings.TrimSuffix(string(how.Mode)+": "+how.Reason, ": ")
 	}
-	count := fmt.Sprintf("%d memories", len(memories))
-	switch len(memories) {
-	case 0:
-		count = "no memory yet"
-	case 1:
-		count = "1 memory"
-	}
-	p.stage(at, "recalled", count+" ("+mode+")")
+	p.stage(at, "recalled", count(len(memories))+" ("+mode+")")
 	for _, m := range memories {
 		p.line("%*s%s  %s", textAt, "", p.paint(yellow, fmt.Sprintf("%.2f", m.Score)), p.paint(bold, name(m.Source)))
 		for _, line := range wrap(gist(m), lineWidth-textAt-6) {
 			p.line("%*s%s", textAt+6, "", p.paint(dim, line))
 		}
+	}
+}
+
+func count(memories int) string {
+	switch memories {
+	case 0:
+		return "no memory yet"
+	case 1:
+		return "1 memory"
+	default:
+		return fmt.Sprintf("%d memories", memories)
 	}
 }
 

@@ -42,14 +42,14 @@ func printSample(p *printer) {
 	p.recall(41*time.Millisecond, how, nil, sampleName)
 	p.recall(42*time.Millisecond, how, []api.RecalledMemory{
 		{Score: 0.912, Snippet: "Asked: x\nResult: succeeded.\nChanged: container web memory limit added: 512Mi\n" +
-			"The agent's own account: " + strings.Repeat("It was killed. ", 30), Source: api.MemorySource{Kind: "outcome"}},
+			"The agent's own account: " + strings.Repeat("It was killed. ", 30) + "\nMeasure first.", Source: api.MemorySource{Kind: "outcome"}},
 		{Score: 0.5, Snippet: "Deployment shop/web: replicas 1 → 2\n\n--- a\n+++ b\n", Source: api.MemorySource{Kind: "diff"}},
 	}, sampleName)
 	p.recall(43*time.Millisecond, &api.Recall{Mode: api.RecallModeTextOnly, Reason: "no vector in time"},
 		[]api.RecalledMemory{{Score: 0.25, Snippet: "one", Source: api.MemorySource{Kind: "prompt"}}}, sampleName)
 	p.stage(55*time.Millisecond, "launched", "Job graf/codex-1")
 	p.stage(1234*time.Millisecond, "progress", strings.Repeat("word ", 40))
-	p.failure(2*time.Second, "attempt 1 of 2", "the agent reported: limits.memory 32Mi is below requests.memory 50Mi\nlog")
+	p.stage(2*time.Second, "retry", "attempt 1 of 2 failed")
 	p.end(3*time.Second, "succeeded", "attempt 2 of 2", true)
 	p.end(3*time.Second, "timed_out", "too slow", false)
 	p.diff("--- before/web\n+++ after/web\n@@ -1,2 +1,2 @@\n a: 1\n-b: 2\n+b: 3\n")
@@ -84,7 +84,7 @@ func TestEventText(t *testing.T) {
 		"a.yaml, 7 bytes, sha256 abababababab…": {
 			Artifacts: []api.ArtifactDeclaration{{Name: "a.yaml", SizeBytes: 7, Sha256: sum}},
 		},
-		"after the change: 1 manifest": {Snapshot: &api.SnapshotReport{Type: "after", Manifests: []api.Manifest{{}}}},
+		"the resources after the run: 1": {Snapshot: &api.SnapshotReport{Type: "after", Manifests: []api.Manifest{{}}}},
 	} {
 		if got := eventText(event); got != want {
 			t.Errorf("text of %s = %q, want %q", event.Content, got, want)

@@ -34,33 +34,40 @@ func eventText(event api.TaskEvent) string {
 		}
 		return strings.Join(parts, "; ")
 	case event.Snapshot != nil:
-		return fmt.Sprintf("%s the change: %d manifest", event.Snapshot.Type, len(event.Snapshot.Manifests))
+		return fmt.Sprintf("the resources %s the run: %d", event.Snapshot.Type, len(event.Snapshot.Manifests))
 	default:
 		return said(event)
 	}
 }
 
 // gist is the part of a memory that tells most in little room: of an outcome
-// what was changed and learned, of a change its summary, else the beginning.
+// what was changed and the last line, which is the lesson if there is one; of a
+// change its summary; else the beginning.
 func gist(memory api.RecalledMemory) string {
+	text := strings.TrimSpace(memory.Snippet)
 	for _, mark := range []string{"\nChanged: ", "\nWhy: "} {
-		if _, after, ok := strings.Cut(memory.Snippet, mark); ok {
-			return clip(after, maxGist)
+		if _, after, ok := strings.Cut(text, mark); ok {
+			change, _, _ := strings.Cut(after, "\n")
+			lesson := after[strings.LastIndexByte(after, '\n')+1:]
+			if lesson == change {
+				return clip(change)
+			}
+			return clip(change) + "\n" + clip(lesson)
 		}
 	}
-	paragraph, _, _ := strings.Cut(memory.Snippet, "\n\n")
-	return clip(strings.Join(strings.Fields(paragraph), " "), maxGist)
+	paragraph, _, _ := strings.Cut(text, "\n\n")
+	return clip(strings.Join(strings.Fields(paragraph), " "))
 }
 
-// maxGist is about three lines, in bytes.
-const maxGist = 250
+// maxGist is about two lines, in bytes.
+const maxGist = 155
 
-// clip cuts text to about this many bytes, at a space.
-func clip(text string, most int) string {
-	if len(text) <= most {
+// clip cuts text to maxGist, at a space.
+func clip(text string) string {
+	if len(text) <= maxGist {
 		return text
 	}
-	cut := strings.ToValidUTF8(text[:most], "")
+	cut := strings.ToValidUTF8(text[:maxGist], "")
 	if at := strings.LastIndexByte(cut, ' '); at > 0 {
 		cut = cut[:at]
 	}

@@ -34,7 +34,7 @@ func runDemo(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	deployments, err := demo.LoadDeployments(ctx, config.Programs)
+	deployments, err := demo.LoadDeployments(ctx, ".")
 	if err != nil {
 		return err
 	}
@@ -45,19 +45,19 @@ func runDemo(ctx context.Context, cmd *cobra.Command) error {
 	defer func() { _ = log.Close() }() // what of a log is lost at the end, is
 	out := cmd.OutOrStdout()
 	config.Log, config.Progress = log, progress(out)
+	_, _ = fmt.Fprintf(out, "Graf's main job, on three Deployments of Knative Eventing\n"+
+		"  data  %s\n  log   %s\n\n", config.Services.DataFolder, log.Name())
 	result, err := demoOnPlatform(ctx, out, config, deployments)
 	if err != nil {
 		return fmt.Errorf("%w\nthe functions' log is %s", err, log.Name())
 	}
-	fmt.Fprintf(out, "\nAll came out as it should. Look around with make run: it has the same data.\n"+
-		"  data  %s\n  log   %s\n", config.Services.DataFolder, log.Name())
+	_, _ = fmt.Fprintf(out, "\nAll came out as it should. make run goes on with the same data.\n")
 	return json.NewEncoder(out).Encode(result)
 }
 
 // demoOnPlatform runs the demo on a platform of its own, which has stopped when
 // it returns.
 func demoOnPlatform(ctx context.Context, out io.Writer, config platform.Config, deployments demo.Deployments) (_ demo.Result, err error) {
-	fmt.Fprintf(out, "Graf's main job, on three Deployments of Knative Eventing\n\n")
 	p, err := platform.Start(ctx, config)
 	if err != nil {
 		return demo.Result{}, err
@@ -67,7 +67,7 @@ func demoOnPlatform(ctx context.Context, out io.Writer, config platform.Config, 
 		defer cancel()
 		err = errors.Join(err, p.Stop(stopping))
 	}()
-	fmt.Fprintf(out, "\n  %-22s %s\n  %-22s %s\n", "HTTP API", p.URL(), "embedding model", p.Model())
+	_, _ = fmt.Fprintf(out, "\n  %-22s %s\n  %-22s %s\n", "HTTP API", p.URL(), "embedding model", p.Model())
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
