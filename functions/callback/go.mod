@@ -2,13 +2,9 @@ module github.com/graf-run/graf/functions/callback
 
 go 1.26.0
 
-require github.com/graf-run/graf/shared v0.0.0
-
-require github.com/graf-run/graf/migrations v0.0.0 // indirect
-
 require (
 	github.com/google/uuid v1.6.0
-	github.com/graf-run/graf/eventing v0.0.0 // indirect
+	github.com/graf-run/graf/shared v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	knative.dev/func-go v0.21.3
 )
@@ -22,6 +18,8 @@ require (
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
+	github.com/graf-run/graf/eventing v0.0.0 // indirect
+	github.com/graf-run/graf/migrations v0.0.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
@@ -82,8 +80,8 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
-replace github.com/graf-run/graf/shared => ../../shared
-
-replace github.com/graf-run/graf/migrations => ../../migrations
-
-replace github.com/graf-run/graf/eventing => ../../eventing
+replace (
+	github.com/graf-run/graf/eventing => ../../eventing
+	github.com/graf-run/graf/migrations => ../../migrations
+	github.com/graf-run/graf/shared => ../../shared
+)
