@@ -22,6 +22,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
@@ -195,6 +196,22 @@ func TestEndings(t *testing.T) {
 				t.Errorf("%d outcomes remembered, want 1", outcomes)
 			}
 		})
+	}
+}
+
+func TestLogTailWithASecret(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	token, _ := auth.NewTaskToken()
+	f.cluster.termination = kube.Termination{ExitCode: 1, Reason: "Error", Message: "curl -H 'Authorization: Bearer " + token + "'"}
+	task := tasktest.Running(t, f.pool, tasktest.Task{Prompt: "Use the token " + token})
+	if err := f.Finalize(t.Context(), observe(task, kube.PhaseFailed)); err != nil {
+		t.Fatal(err)
+	}
+	kept := tasktest.Scan[string](t, f.pool, `SELECT failure_reason || (SELECT string_agg(content, ' ') FROM codex_task_memory_index)
+		FROM codex_tasks WHERE id = $1`, task.ID)
+	if strings.Contains(kept, token) {
+		t.Errorf("the token is kept in clear: %s", kept)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/redact"
 )
 
 // Classes of failure.
@@ -45,7 +46,7 @@ func decide(task query.Task, found evidence) ending {
 	}
 	class, reason := failure(found)
 	return ending{
-		status: "failed", class: class, reason: clip(reason, maxReason), again: task.Attempt < task.MaxAttempts,
+		status: "failed", class: class, reason: clip(redact.Text(reason), maxReason), again: task.Attempt < task.MaxAttempts,
 	}
 }
 

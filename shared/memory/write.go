@@ -11,6 +11,7 @@ import (
 
 	"github.com/graf-run/graf/shared/embedding"
 	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/redact"
 )
 
 // Kinds of memory: what of a task a text is.
@@ -54,7 +55,8 @@ type Part struct {
 
 // Write stores parts as memories, cut to chunks. They can be found by full text
 // once the transaction of q commits; their vectors come later. Writing the same
-// part again changes nothing.
+// part again changes nothing. Secrets are taken out first: whatever is written
+// here is embedded and shown to other tasks.
 func Write(ctx context.Context, q *query.Queries, task Task, parts ...Part) error {
 	rows := query.InsertMemoriesParams{
 		TaskID: task.ID, Namespaces: nonNil(task.Namespaces),
@@ -65,7 +67,7 @@ func Write(ctx context.Context, q *query.Queries, task Task, parts ...Part) erro
 		if err != nil {
 			return fmt.Errorf("metadata of a %s memory: %w", part.Kind, err)
 		}
-		for i, chunk := range Chunks(part.Text) {
+		for i, chunk := range Chunks(redact.Text(part.Text)) {
 			hash := embedding.ContentHash(chunk)
 			rows.Ids = append(rows.Ids, uuid.Must(uuid.NewV7()))
 			rows.Kinds = append(rows.Kinds, part.Kind)
