@@ -13,10 +13,6 @@ import (
 	"github.com/graf-run/graf/shared/artifact"
 	"github.com/graf-run/graf/shared/function"
 	"github.com/graf-run/graf/shared/limiter"
-	"github.com/graf-run/graf/shared/outbox"
-	"github.com/graf-run/graf/shared/postgres"
-	"github.com/graf-run/graf/shared/redisdb"
-	"github.com/graf-run/graf/shared/sink"
 )
 
 // New makes the function for func-go's runtime.
@@ -35,31 +31,28 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := postgres.Open(ctx, c.Postgres)
+	pool, err := scope.OpenPostgres(ctx, c.Postgres)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(pool.Close)
-	redis, err := redisdb.Open(c.Redis)
+	redis, err := scope.OpenRedis(c.Redis)
 	if err != nil {
 		return nil, err
 	}
-	scope.OnStop(func(context.Context) error { return redis.Close() })
 	rate, err := limiter.NewRate(redis, c.Rate)
 	if err != nil {
 		return nil, err
 	}
-	broker, err := sink.New(c.Sink)
+	events, err := scope.OpenOutbox(pool, c.Sink)
 	if err != nil {
 		return nil, err
 	}
-	scope.Close(broker.Close)
 	listener := NewListener(pool.Config().ConnConfig, c.Stream.Max, slog.Default())
 	scope.Close(listener.Close)
 	h := &handler{
 		config: c, validator: validator, rate: rate, log: slog.Default(),
 		reporters: &Reporters{pool: pool, callers: c.Callers},
-		recorder:  &Recorder{pool: pool, outbox: outbox.New(pool, broker, slog.Default()), log: slog.Default()},
+		recorder:  &Recorder{pool: pool, outbox: events, log: slog.Default()},
 		uploads:   artifacts, reader: &Reader{pool: pool}, listener: listener,
 	}
 	return access.Handler(h.routes(), api.MaxEventsBytes, slog.Default()), nil
