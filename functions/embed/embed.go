@@ -131,12 +131,22 @@ func (e *Embedder) embedTask(ctx context.Context, task uuid.UUID) error {
 		if err != nil {
 			return fmt.Errorf("list texts of task %s: %w", task, err)
 		}
-		texts := make([]text, len(rows))
-		for i, row := range rows {
-			texts[i] = text{hash: row.ContentHash, content: row.Content}
+		// The prompt's vector by itself and first: the launch waits for it.
+		var prompt, others []text
+		for _, row := range rows {
+			t := text{hash: row.ContentHash, content: row.Content}
+			if row.IsPrompt {
+				prompt = append(prompt, t)
+			} else {
+				others = append(others, t)
+			}
 		}
-		done, err := e.embed(ctx, texts)
-		if err != nil || done < batch {
+		first, err := e.embed(ctx, prompt)
+		if err != nil {
+			return err
+		}
+		rest, err := e.embed(ctx, others)
+		if err != nil || first+rest < batch {
 			return err
 		}
 	}

@@ -7,11 +7,11 @@ WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL
               WHERE e.content_hash = m.content_hash AND e.model = @model AND e.dimension = @dimension);
 
 -- name: PendingContents :many
--- PendingContents lists a task's texts without a vector, oldest first.
-SELECT m.content_hash, min(m.content)::text AS content
+-- PendingContents lists a task's texts without a vector, those of its prompt first.
+SELECT m.content_hash, min(m.content)::text AS content, bool_or(m.kind = 'prompt')::boolean AS is_prompt
 FROM codex_task_memory_index m
 WHERE m.task_id = @task_id AND m.embedded_as IS NULL AND m.embedding_error IS NULL
-GROUP BY m.content_hash ORDER BY min(m.ordinal) LIMIT @max_rows;
+GROUP BY m.content_hash ORDER BY is_prompt DESC, min(m.ordinal) LIMIT @max_rows;
 
 -- name: PendingTasks :many
 -- PendingTasks lists tasks with texts that have waited longer than min_age.

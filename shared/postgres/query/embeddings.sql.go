@@ -194,18 +194,19 @@ func (q *Queries) OutdatedContents(ctx context.Context, modelKey string, maxRows
 }
 
 const pendingContents = `-- name: PendingContents :many
-SELECT m.content_hash, min(m.content)::text AS content
+SELECT m.content_hash, min(m.content)::text AS content, bool_or(m.kind = 'prompt')::boolean AS is_prompt
 FROM codex_task_memory_index m
 WHERE m.task_id = $1 AND m.embedded_as IS NULL AND m.embedding_error IS NULL
-GROUP BY m.content_hash ORDER BY min(m.ordinal) LIMIT $2
+GROUP BY m.content_hash ORDER BY is_prompt DESC, min(m.ordinal) LIMIT $2
 `
 
 type PendingContentsRow struct {
 	ContentHash []byte
 	Content     string
+	IsPrompt    bool
 }
 
-// PendingContents lists a task's texts without a vector, oldest first.
+// PendingContents lists a task's texts without a vector, those of its prompt first.
 func (q *Queries) PendingContents(ctx context.Context, taskID uuid.UUID, maxRows int32) ([]PendingContentsRow, error) {
 	rows, err := q.db.Query(ctx, pendingContents, taskID, maxRows)
 	if err != nil {
@@ -215,7 +216,7 @@ func (q *Queries) PendingContents(ctx context.Context, taskID uuid.UUID, maxRows
 	items := []PendingContentsRow{}
 	for rows.Next() {
 		var i PendingContentsRow
-		if err := rows.Scan(&i.ContentHash, &i.Content); err != nil {
+		if err := rows.Scan(&i.ContentHash, &i.Content, &i.IsPrompt); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
