@@ -42,7 +42,7 @@ func (r *Recaller) ByPrompt(ctx context.Context, task uuid.UUID, q memory.Query)
 	}
 	q.Text = row.Prompt
 	reason := ""
-	vector, err := query.New(r.pool).GetPromptVector(ctx, r.model.Model(), int32(r.model.Dimension()), task)
+	vector, err := query.New(r.pool).GetPromptVector(ctx, r.model.Model(), int32(r.model.Dimension()), task) //nolint:gosec // a dimension is at most 4,000
 	switch {
 	case err == nil:
 		q.Vector = vector.Slice()

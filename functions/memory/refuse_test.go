@@ -127,7 +127,7 @@ func TestMemorySwitchedOff(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "GRAF_CODEX_MEMORY_ENABLED", "false")
 	res, data := w.request(http.MethodGet, uuid.Must(uuid.NewV7()).String()+"/memory", apiToken, "")
-	if res.StatusCode != 503 || !strings.Contains(problemOf(t, data).Detail, "GRAF_CODEX_MEMORY_ENABLED") {
+	if res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(problemOf(t, data).Detail, "GRAF_CODEX_MEMORY_ENABLED") {
 		t.Errorf("status %d: %s", res.StatusCode, data)
 	}
 }
@@ -138,7 +138,7 @@ func TestMemoryDatabaseAway(t *testing.T) {
 	id := uuid.Must(uuid.NewV7()).String()
 	for _, token := range []string{apiToken, "graf_task_" + strings.Repeat("A", 43)} {
 		res, data := w.request(http.MethodGet, id+"/memory", token, "")
-		if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
 			t.Errorf("status %d: %s", res.StatusCode, data)
 		}
 	}

@@ -123,3 +123,14 @@ func FuzzSnippet(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkSnippet(b *testing.B) {
+	content := strings.Repeat("some forty bytes of a line in a memory\n", 40)
+	terms := make([]term, 100)
+	for i := range terms {
+		terms[i] = term{lexeme: string(rune('a'+i%26)) + "bcd", weight: 1}
+	}
+	for b.Loop() {
+		snippet(content, terms)
+	}
+}

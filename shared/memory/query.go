@@ -116,13 +116,13 @@ func (q Query) checked() (Query, error) {
 	if len(q.Vector) != q.Dimension || q.Dimension < 1 || q.Dimension > MaxDimension {
 		return q, fmt.Errorf("%w: it has %d values, give %d", ErrDimension, len(q.Vector), q.Dimension)
 	}
-	unit, err := normalize(q.Vector)
+	unit, err := normalise(q.Vector)
 	q.Vector = unit
 	return q, err
 }
 
-// normalize scales v to length 1, with which every value fits into a halfvec.
-func normalize(v []float32) ([]float32, error) {
+// normalise scales v to length 1, with which every value fits into a halfvec.
+func normalise(v []float32) ([]float32, error) {
 	var square float64
 	for _, x := range v {
 		square += float64(x) * float64(x)

@@ -72,7 +72,7 @@ func BenchmarkSearch(b *testing.B) {
 
 func measure(b *testing.B, db *pgxpool.Pool, queries []memory.Query) {
 	for _, q := range queries[:20] {
-		search(b, db, q) // a fresh connection plans and reads catalogs
+		search(b, db, q) // a fresh connection plans and reads the catalogue
 	}
 	took := make([]time.Duration, 0, b.N)
 	for i := 0; b.Loop(); i++ {

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,19 +10,33 @@ import (
 // SnippetBytes bounds a snippet.
 const SnippetBytes = 480
 
+// snippetTerms is how many of a query's terms a snippet is chosen by: the
+// heaviest, one for each bit of a termSet.
+const snippetTerms = 64
+
+// termSet has a bit for each of a query's terms.
+type termSet uint64
+
 // snippet is the run of lines of content, at most SnippetBytes long, in which
-// the query's terms weigh most; its beginning when they are nowhere.
+// the query's terms weigh most; its beginning when they are nowhere. terms are
+// sorted, the heaviest first.
 func snippet(content string, terms []term) string {
 	if len(content) <= SnippetBytes {
 		return content
 	}
+	terms = terms[:min(len(terms), snippetTerms)]
 	lines := snippetLines(content)
+	found := make([]termSet, len(lines))
+	for i, line := range lines {
+		found[i] = termsIn(line, terms)
+	}
 	best, bestWeight, bestSize := [2]int{0, 0}, -1.0, 0
 	for first := range lines {
-		size, weight, seen := 0, 0.0, map[string]bool{}
+		size, seen := 0, termSet(0)
 		for last := first; last < len(lines) && size+len(lines[last]) <= SnippetBytes; last++ {
 			size += len(lines[last])
-			weight += newWeight(lines[last], terms, seen)
+			seen |= found[last]
+			weight := weightOf(seen, terms)
 			if weight > bestWeight || (weight == bestWeight && size < bestSize) {
 				best, bestWeight, bestSize = [2]int{first, last}, weight, size
 			}
@@ -68,19 +83,25 @@ func snippetLines(content string) []string {
 	return lines
 }
 
-// newWeight is the weight of the terms that are in line and not in seen, to
-// which it adds them.
-func newWeight(line string, terms []term, seen map[string]bool) float64 {
-	weight := 0.0
+// termsIn are the terms that line has.
+func termsIn(line string, terms []term) termSet {
+	var set termSet
 	for word := range strings.FieldsFuncSeq(strings.ToLower(line), notInWord) {
-		for _, t := range terms {
+		for i, t := range terms {
 			// Postgres's stems are beginnings of words, but for a y that it
 			// makes an i.
-			if !seen[t.lexeme] && strings.HasPrefix(word, strings.TrimSuffix(t.lexeme, "i")) {
-				seen[t.lexeme] = true
-				weight += t.weight
+			if strings.HasPrefix(word, strings.TrimSuffix(t.lexeme, "i")) {
+				set |= 1 << i
 			}
 		}
+	}
+	return set
+}
+
+func weightOf(set termSet, terms []term) float64 {
+	weight := 0.0
+	for ; set != 0; set &= set - 1 {
+		weight += terms[bits.TrailingZeros64(uint64(set))].weight
 	}
 	return weight
 }

@@ -137,10 +137,10 @@ func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, passing flo
 		    WHERE `+outside+`
 		    GROUP BY m.id),
 		ranked AS (
-		    SELECT id, weight, weight / (1 + 1.2 * (0.25 + 0.75 * bytes / @usual_bytes::float8)) AS score
+		    SELECT id, weight, weight / (1 + 1.2 * (0.25 + 0.75 * (bytes / @usual_bytes::float8))) AS score
 		    FROM found
 		    ORDER BY score DESC, id DESC
-		    LIMIT 4 * @limit::integer),
+		    LIMIT 2 * @limit::integer),
 		-- One text may be many tasks': the newest stands for it.
 		distinct_texts AS (
 		    SELECT DISTINCT ON (m.content_hash) m.id, m.task_id, m.content_hash, weight, score

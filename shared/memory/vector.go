@@ -86,7 +86,7 @@ func nearestByGraph(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candi
 // filters.
 func nearestExactly(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
 	arguments := q.vectorArguments()
-	// Materialized, or the planner could put the graph back in.
+	// In one piece, or the planner could put the graph back in.
 	return candidates(ctx, tx, fmt.Sprintf(`
 		WITH compared AS MATERIALIZED (
 		    SELECT DISTINCT ON (m.content_hash) m.id, m.task_id, m.content_hash,
