@@ -46,8 +46,12 @@ type child struct {
 
 func (c *child) url() string { return "http://" + c.address }
 
-// start runs the program and returns when it is ready.
+// start runs the program, for the first time or after a stop, and returns when
+// it is ready.
 func (c *child) start(ctx context.Context) error {
+	c.mu.Lock()
+	c.stopped = false
+	c.mu.Unlock()
 	if err := c.spawn(); err != nil {
 		return fmt.Errorf("start %s: %w", c.name, err)
 	}
