@@ -123,7 +123,7 @@ func (e *Embedder) try(ctx context.Context, task uuid.UUID, failures int) error 
 
 func (e *Embedder) embedTask(ctx context.Context, task uuid.UUID) error {
 	q := query.New(e.pool)
-	if _, err := q.LinkEmbedded(ctx, e.model.Model(), int32(e.model.Dimension()), task); err != nil {
+	if _, err := q.LinkEmbedded(ctx, e.model.Model(), e.dimension(), task); err != nil {
 		return fmt.Errorf("look for vectors of task %s: %w", task, err)
 	}
 	for {
@@ -212,7 +212,7 @@ func (e *Embedder) embedOneByOne(ctx context.Context, texts []text) error {
 func (e *Embedder) claim(ctx context.Context, texts []text) ([]text, error) {
 	won, err := query.New(e.pool).ClaimContents(ctx, query.ClaimContentsParams{
 		ContentHashes: hashes(texts), Model: e.model.Model(),
-		Dimension: int32(e.model.Dimension()), Lease: claimLease,
+		Dimension: e.dimension(), Lease: claimLease,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim texts: %w", err)
@@ -232,7 +232,7 @@ func (e *Embedder) claim(ctx context.Context, texts []text) ([]text, error) {
 
 func (e *Embedder) release(ctx context.Context, texts []text) error {
 	return query.New(e.pool).ReleaseContents(context.WithoutCancel(ctx), hashes(texts),
-		e.model.Model(), int32(e.model.Dimension()))
+		e.model.Model(), e.dimension())
 }
 
 // store writes vectors, marks the memories that have these texts, and gives the
@@ -242,7 +242,7 @@ func (e *Embedder) store(ctx context.Context, texts []text, vectors [][]float32)
 	for i, v := range vectors {
 		encoded[i] = pgvector.NewHalfVector(v).String()
 	}
-	name, dimension := e.model.Model(), int32(e.model.Dimension())
+	name, dimension := e.model.Model(), e.dimension()
 	err := postgres.Transact(ctx, e.pool, func(tx pgx.Tx) error {
 		q := query.New(tx)
 		if err := q.InsertEmbeddings(ctx, query.InsertEmbeddingsParams{
@@ -309,6 +309,11 @@ func (e *Embedder) bury(ctx context.Context, task uuid.UUID, cause error) error 
 		return fmt.Errorf("give up the embedding of task %s: %w", task, err)
 	}
 	return nil
+}
+
+// dimension is the model's, as the database has it.
+func (e *Embedder) dimension() int32 {
+	return int32(e.model.Dimension()) //nolint:gosec // embedding.New takes at most embedding.MaxDimension
 }
 
 func contents(texts []text) []string {

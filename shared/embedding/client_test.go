@@ -201,7 +201,7 @@ func TestEmbedGivesUp(t *testing.T) {
 		{"404", status(404), ErrUnavailable, ReasonConfigured, 404},
 		{"400 of the request", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(400)
+			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprint(w, `{"error":{"message":"no such size","type":"t","param":"dimensions","code":null}}`)
 		}, ErrUnavailable, ReasonConfigured, 400},
 		{"wrong dimension", vectors([]float32{1, 2, 3}), ErrUnavailable, ReasonConfigured, 0},

@@ -18,6 +18,9 @@ const (
 	DefaultMaxRetries = 2
 )
 
+// MaxDimension is the most that Postgres stores and indexes (pgvector's halfvec).
+const MaxDimension = 4000
+
 // maxBatchSize is how many texts OpenAI takes in one call.
 const maxBatchSize = 2048
 
@@ -86,8 +89,8 @@ func (c Config) withDimension() (Config, error) {
 	const name = "OPENAI_EMBEDDING_DIMENSION"
 	known, ok := openAIModels[c.Model]
 	switch {
-	case c.Dimension < 0:
-		return c, fmt.Errorf("%s is %d: use a positive number", name, c.Dimension)
+	case c.Dimension < 0 || c.Dimension > MaxDimension:
+		return c, fmt.Errorf("%s is %d: use 1 to %d", name, c.Dimension, MaxDimension)
 	case !ok && c.Dimension == 0:
 		return c, fmt.Errorf("%s must be set: the dimension of the model %q is not known", name, c.Model)
 	case !ok:

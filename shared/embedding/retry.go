@@ -20,7 +20,7 @@ const (
 // n-th time, counted from 0, and whether to repeat it at all.
 func (e *Error) wait(ctx context.Context, n int) (time.Duration, bool) {
 	pause := min(firstWait<<min(n, 10), longestWait)
-	pause = pause/2 + rand.N(pause/2) // spread, so that clients do not come back all at once
+	pause = pause/2 + rand.N(pause/2) //nolint:gosec // spread, so that clients do not come back all at once; nothing to guess
 	pause = max(pause, e.RetryAfter)
 	if !e.repeat || pause > longestWait {
 		return 0, false

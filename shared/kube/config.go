@@ -70,6 +70,7 @@ func (c Config) load() (*rest.Config, error) {
 // warnings logs the API server's warning headers, which client-go would otherwise print past the structured log.
 type warnings struct{}
 
+// HandleWarningHeader implements rest.WarningHandler.
 func (warnings) HandleWarningHeader(code int, _ string, text string) {
 	slog.Warn("kubernetes API warning", "code", code, "text", text)
 }

@@ -85,7 +85,7 @@ func TestRebuildLosesToAnotherWipe(t *testing.T) {
 	slots, _ := newSlots(t, SlotsConfig{})
 	wipe(t, slots)
 	rebuilt, err := slots.Rebuild(t.Context(), func(context.Context) (State, error) {
-		wipe(t, slots) //nolint:contextcheck // as if somebody else did it
+		wipe(t, slots) // as if somebody else did it
 		return State{Waiting: []Task{task(1, "a")}}, nil
 	})
 	if rebuilt || !errors.Is(err, ErrRebuild) {

@@ -89,8 +89,8 @@ func (o *Outbox) Transact(ctx context.Context, fn func(*Tx) error) error {
 
 // Relay publishes up to limit events that their writers left behind, and tells
 // how many it published. It stops at the first that the sink does not take.
-func (o *Outbox) Relay(ctx context.Context, limit int) (int, error) {
-	claimed, err := query.New(o.pool).ClaimOutbox(ctx, claim, int32(limit))
+func (o *Outbox) Relay(ctx context.Context, limit int32) (int, error) {
+	claimed, err := query.New(o.pool).ClaimOutbox(ctx, claim, limit)
 	if err != nil {
 		return 0, fmt.Errorf("claim outbox rows: %w", err)
 	}

@@ -37,11 +37,15 @@ func New(c Config) (*Client, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("K_SINK must be an http or https URL, not %q", c.URL)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	// One host only: the default of two idle connections would open and close
-	// one for nearly every event under load.
-	transport.MaxIdleConnsPerHost = 64
-	transport.MaxConnsPerHost = 64
+	transport := &http.Transport{
+		Proxy:             http.ProxyFromEnvironment,
+		IdleConnTimeout:   90 * time.Second,
+		ForceAttemptHTTP2: true,
+		// One host only: the default of two idle connections would open and
+		// close one for nearly every event under load.
+		MaxIdleConnsPerHost: 64,
+		MaxConnsPerHost:     64,
+	}
 	return &Client{url: c.URL, timeout: c.Timeout, http: &http.Client{Transport: transport}}, nil
 }
 

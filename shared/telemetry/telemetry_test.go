@@ -32,7 +32,7 @@ func environment(pairs ...string) func(string) string {
 }
 
 // logLine logs through a JSON logger and returns the record.
-func logLine(t *testing.T, ctx context.Context, attrs ...any) map[string]any {
+func logLine(ctx context.Context, t *testing.T, attrs ...any) map[string]any {
 	t.Helper()
 	var out bytes.Buffer
 	logger, err := newLogger(&out, "graf-test", environment())
@@ -55,14 +55,14 @@ func TestLogCarriesTrace(t *testing.T) {
 	}
 	ctx, span := p.tracer.Tracer("test").Start(t.Context(), "work")
 	defer span.End()
-	record := logLine(t, ctx)
+	record := logLine(ctx, t)
 	if got, want := record["trace_id"], span.SpanContext().TraceID().String(); got != want {
 		t.Errorf("trace_id %v, want %v", got, want)
 	}
 	if record["service"] != "graf-test" {
 		t.Errorf("service %v", record["service"])
 	}
-	if _, there := logLine(t, t.Context())["trace_id"]; there {
+	if _, there := logLine(t.Context(), t)["trace_id"]; there {
 		t.Error("a record outside of a trace has a trace_id")
 	}
 }
@@ -89,7 +89,7 @@ func TestLogRedacts(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.attr.Key, func(t *testing.T) {
 			t.Parallel()
-			got, err := json.Marshal(logLine(t, t.Context(), tt.attr)[tt.attr.Key])
+			got, err := json.Marshal(logLine(t.Context(), t, tt.attr)[tt.attr.Key])
 			if err != nil {
 				t.Fatal(err)
 			}
