@@ -112,24 +112,23 @@ func (e *evidence) readChange(ctx context.Context, q *query.Queries, task query.
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read the before snapshot: %w", err)
 	}
-	beforeObjects, err := parse(before)
+	beforeObjects, err := parse(before, task.ManifestSalt)
 	if err != nil {
 		return fmt.Errorf("before snapshot: %w", err)
 	}
-	if e.after, err = parse(snapshot.Manifests); err != nil {
+	if e.after, err = parse(snapshot.Manifests, task.ManifestSalt); err != nil {
 		return fmt.Errorf("after snapshot: %w", err)
 	}
 	e.diff = manifest.Compare(beforeObjects, e.after)
 	return nil
 }
 
-// parse reads stored manifests: they are canonical, and the data of Secrets is
-// digests already, so no salt is needed.
-func parse(stored json.RawMessage) ([]manifest.Object, error) {
+// parse reads stored manifests: they are canonical, and stay as they are.
+func parse(stored json.RawMessage, salt []byte) ([]manifest.Object, error) {
 	if stored == nil {
 		return nil, nil
 	}
-	return manifest.Parse(stored, nil)
+	return manifest.Parse(stored, salt)
 }
 
 // settleArtifacts checks what was uploaded against what was announced. An

@@ -274,7 +274,8 @@ func TestDiffAndArtifacts(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	manifests := func(v string) string {
-		return `[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"b"},"data":{"key":"` + v + `"}}]`
+		return `[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"b"},"data":{"key":"` + v + `"}},
+			{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","namespace":"b"},"data":{"key":"sha256-salted:` + strings.Repeat("0", 64) + `"}}]`
 	}
 	task := tasktest.Running(t, f.pool, tasktest.Task{Before: manifests("old")})
 	tasktest.Snapshot(t, f.pool, task.ID, "after", 1, manifests("new"))

@@ -176,7 +176,7 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 	if err := json.Unmarshal(task.Agent, &agent); err != nil {
 		return kube.JobSpec{}, fmt.Errorf("agent of task %s: %w", task.ID, err)
 	}
-	manifests, err := l.beforeManifests(ctx, task.ID)
+	manifests, err := l.beforeManifests(ctx, task)
 	if err != nil {
 		return kube.JobSpec{}, err
 	}
@@ -198,18 +198,17 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 }
 
 // beforeManifests are the task's resources as they were, a file each.
-func (l *Launcher) beforeManifests(ctx context.Context, task uuid.UUID) (map[string][]byte, error) {
-	raw, err := query.New(l.pool).GetBeforeManifests(ctx, task)
+func (l *Launcher) beforeManifests(ctx context.Context, task query.Task) (map[string][]byte, error) {
+	raw, err := query.New(l.pool).GetBeforeManifests(ctx, task.ID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the manifests of task %s: %w", task, err)
+		return nil, fmt.Errorf("read the manifests of task %s: %w", task.ID, err)
 	}
-	// Stored manifests are canonical, and the data of Secrets is digests: no salt is needed.
-	objects, err := manifest.Parse(raw, nil)
+	objects, err := manifest.Parse(raw, task.ManifestSalt)
 	if err != nil {
-		return nil, fmt.Errorf("manifests of task %s: %w", task, err)
+		return nil, fmt.Errorf("manifests of task %s: %w", task.ID, err)
 	}
 	files := make(map[string][]byte, len(objects))
 	for i, object := range objects {

@@ -130,7 +130,8 @@ func setup(t *testing.T, slots limiter.SlotsConfig) *fixture {
 func TestEnqueueLaunches(t *testing.T) {
 	t.Parallel()
 	f := setup(t, limiter.SlotsConfig{})
-	task := tasktest.Queued(t, f.pool, tasktest.Task{Before: `[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"b"}}]`})
+	task := tasktest.Queued(t, f.pool, tasktest.Task{Before: `[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"b"}},
+		{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","namespace":"b"},"data":{"key":"sha256-salted:0000000000000000000000000000000000000000000000000000000000000000"}}]`})
 	for range 2 { // the event comes twice
 		if err := f.Enqueue(t.Context(), task.ID); err != nil {
 			t.Fatal(err)

@@ -100,7 +100,7 @@ func TestGetFinishedTask(t *testing.T) {
 	earlier := w.submit(minimal, http.StatusCreated).TaskID
 	id := w.submit(full, http.StatusCreated).TaskID.String()
 	w.lived(id, earlier.String())
-	w.upload(id, "out/report.md", "verified", "hello")
+	w.upload(id, "report.md", "verified", "hello")
 	w.upload(id, "pending.md", "pending", "x")
 	w.upload(id, "rejected.md", "rejected", "x")
 
@@ -130,7 +130,7 @@ func TestGetFinishedTask(t *testing.T) {
 		task.FinishedAt == nil || task.DeadlineAt == nil || task.QueuedAt == nil {
 		t.Errorf("status %s or a time is missing: %+v", task.Status, task)
 	}
-	if len(task.Artifacts) != 1 || task.Artifacts[0].Name != "out/report.md" || task.Artifacts[0].Attempt != 2 {
+	if len(task.Artifacts) != 1 || task.Artifacts[0].Name != "report.md" || task.Artifacts[0].Attempt != 2 {
 		t.Fatalf("artifacts = %+v, want the verified one", task.Artifacts)
 	}
 	w.wantDownload(task.Artifacts[0].DownloadURL, "hello")

@@ -98,11 +98,11 @@ func canonical(manifests []api.Manifest, salt []byte) ([]manifest.Object, error)
 			refuse(i, err.Error())
 			continue
 		}
-		if earlier, ok := seen[object.Ref]; ok {
+		if earlier, ok := seen[object.Ref.Identity()]; ok {
 			refuse(i, fmt.Sprintf("%s is manifest %d already; send each resource once", object.Ref, earlier))
 			continue
 		}
-		seen[object.Ref] = i
+		seen[object.Ref.Identity()] = i
 		objects = append(objects, object)
 	}
 	if len(fields) > 0 {

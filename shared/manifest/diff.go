@@ -116,10 +116,10 @@ func FromText(text string) (Diff, error) {
 func differing(before, after []Object) []pair {
 	paired := map[Ref]pair{}
 	for i := range before {
-		paired[before[i].Ref.identity()] = pair{before: &before[i]}
+		paired[before[i].Ref.Identity()] = pair{before: &before[i]}
 	}
 	for i := range after {
-		key := after[i].Ref.identity()
+		key := after[i].Ref.Identity()
 		paired[key] = pair{before: paired[key].before, after: &after[i]}
 	}
 	maps.DeleteFunc(paired, func(_ Ref, p pair) bool {

@@ -29,8 +29,8 @@ func (r Ref) String() string {
 	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 
-// identity is what makes two resources the same one: a new version of its API does not make another resource.
-func (r Ref) identity() Ref {
+// Identity is what makes two resources the same one: a new version of its API does not make another resource.
+func (r Ref) Identity() Ref {
 	group, _, found := strings.Cut(r.APIVersion, "/")
 	if !found {
 		group = ""

@@ -78,13 +78,13 @@ func (p *parser) addObject(content map[string]any, document int) error {
 	if err != nil {
 		return err
 	}
-	if earlier, seen := p.seen[object.Ref.identity()]; seen {
+	if earlier, seen := p.seen[object.Ref.Identity()]; seen {
 		return fmt.Errorf("%s was in document %d already", object.Ref, earlier)
 	}
 	if len(p.objects) == MaxObjects {
 		return fmt.Errorf("more than %d resources", MaxObjects)
 	}
-	p.seen[object.Ref.identity()] = document
+	p.seen[object.Ref.Identity()] = document
 	p.objects = append(p.objects, object)
 	return nil
 }
