@@ -62,6 +62,17 @@ func (e *Embedder) EmbedTask(ctx context.Context, task uuid.UUID) error {
 	return e.try(ctx, task, 0)
 }
 
+// Revive begins anew with a task whose texts were given up.
+func (e *Embedder) Revive(ctx context.Context, task uuid.UUID) error {
+	if err := query.New(e.pool).ReviveTask(ctx, task); err != nil {
+		return fmt.Errorf("revive the texts of task %s: %w", task, err)
+	}
+	if _, err := e.bucket.Done(ctx, task.String()); err != nil {
+		return fmt.Errorf("revive the texts of task %s: %w", task, err)
+	}
+	return e.EmbedTask(ctx, task)
+}
+
 // EmbedPending embeds what is due in the retry bucket, and what was missed
 // because an event or the bucket was lost.
 func (e *Embedder) EmbedPending(ctx context.Context) error {
@@ -290,15 +301,16 @@ func (e *Embedder) retryLater(ctx context.Context, task uuid.UUID, failures int,
 
 // bury marks the task's texts as given up and keeps a dead letter that says why.
 func (e *Embedder) bury(ctx context.Context, task uuid.UUID, cause error) error {
-	letter := event.NewTask(ctx, event.TypeMemoryPending, event.SourceEmbed, task, event.MemoryPending{})
-	encoded, err := json.Marshal(letter)
-	if err != nil {
-		return fmt.Errorf("encode a dead letter: %w", err)
-	}
-	err = postgres.Transact(ctx, e.pool, func(tx pgx.Tx) error {
+	err := postgres.Transact(ctx, e.pool, func(tx pgx.Tx) error {
 		q := query.New(tx)
-		if _, err := q.MarkTaskFailed(ctx, cause.Error(), task); err != nil {
+		texts, err := q.MarkTaskFailed(ctx, cause.Error(), task)
+		if err != nil || texts == 0 { // embedded or given up in the meantime
 			return err
+		}
+		letter := event.NewTask(ctx, event.TypeMemoryPending, event.SourceEmbed, task, event.MemoryPending{Pending: texts})
+		encoded, err := json.Marshal(letter)
+		if err != nil {
+			return fmt.Errorf("encode a dead letter: %w", err)
 		}
 		return q.InsertDeadLetter(ctx, query.InsertDeadLetterParams{
 			ID: uuid.Must(uuid.NewV7()), EventID: letter.ID(), Source: letter.Source(), Type: letter.Type(),

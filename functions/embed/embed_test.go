@@ -2,6 +2,7 @@ package embed
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -15,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/graf-run/graf/shared/embedding"
+	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/eventtest"
 	"github.com/graf-run/graf/shared/memory"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/postgrestest"
@@ -176,6 +179,25 @@ func TestModelStaysAway(t *testing.T) {
 	letters := tasktest.Scan[int](t, f.pool, `SELECT count(*) FROM codex_dead_letters WHERE subject = $1`, task.ID.String())
 	if letters != 1 {
 		t.Errorf("%d dead letters, want 1", letters)
+	}
+	letter := tasktest.Scan[json.RawMessage](t, f.pool, `SELECT event FROM codex_dead_letters WHERE subject = $1`, task.ID.String())
+	f.model.set(nil)
+	f.replay(t, letter)
+	f.want(t, task.ID, "1 embedded, 0 failed, 0 waiting")
+}
+
+// replay hands a dead letter to the function again, as its runbook does.
+func (f *fixture) replay(t *testing.T, letter json.RawMessage) {
+	t.Helper()
+	var e event.Event
+	if err := json.Unmarshal(letter, &e); err != nil {
+		t.Fatal(err)
+	}
+	if err := eventtest.Check(e); err != nil {
+		t.Error(err)
+	}
+	if err := f.handlePending(t.Context(), e); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -48,17 +48,38 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		event.TypeTaskSubmitted: e.handleTask,
 		event.TypeTaskReported:  e.handleTask,
 		event.TypeTaskFinished:  e.handleFinished,
-		event.TypeMemoryPending: func(ctx context.Context, _ event.Event) error { return e.EmbedPending(ctx) },
+		event.TypeMemoryPending: e.handlePending,
 	}), nil
 }
 
 // handleTask embeds the texts of the task that the event is about.
 func (e *Embedder) handleTask(ctx context.Context, ev event.Event) error {
-	task, err := uuid.Parse(ev.Subject())
+	task, err := subject(ev)
 	if err != nil {
-		return problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/subject", Detail: "must be a task's id"})
+		return err
 	}
 	return e.EmbedTask(ctx, task)
+}
+
+// handlePending embeds what is due or was missed. With a subject it is the
+// replay of a dead letter, see bury: that task is begun anew.
+func (e *Embedder) handlePending(ctx context.Context, ev event.Event) error {
+	if ev.Subject() == "" {
+		return e.EmbedPending(ctx)
+	}
+	task, err := subject(ev)
+	if err != nil {
+		return err
+	}
+	return e.Revive(ctx, task)
+}
+
+func subject(ev event.Event) (uuid.UUID, error) {
+	task, err := uuid.Parse(ev.Subject())
+	if err != nil {
+		return task, problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/subject", Detail: "must be a task's id"})
+	}
+	return task, nil
 }
 
 // handleFinished is handleTask, and renews some vectors of another model: once

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/graf-run/graf/shared/memory"
 	"github.com/graf-run/graf/shared/postgres/query"
-	"log/slog"
 )
 
 // modeNone is the recall mode of a prompt that was given no memories because
@@ -59,8 +59,9 @@ func (r recaller) recall(ctx context.Context, task query.Task) recalled {
 // the vector of the prompt. Without one it says why.
 func (r recaller) promptVector(ctx context.Context, task uuid.UUID) ([]float32, string) {
 	deadline := time.Now().Add(r.config.Wait)
+	dimension := int32(r.dimension) //nolint:gosec // embedding.Config.Vectors gives at most embedding.MaxDimension
 	for pause := 4 * time.Millisecond; ; pause = min(pause*3/2, 100*time.Millisecond) {
-		vector, err := query.New(r.pool).GetPromptVector(ctx, r.model, int32(r.dimension), task)
+		vector, err := query.New(r.pool).GetPromptVector(ctx, r.model, dimension, task)
 		switch {
 		case err == nil:
 			return vector.Slice(), ""

@@ -60,6 +60,11 @@ WHERE content_hash = ANY(@content_hashes::bytea[]) AND embedded_as IS NULL;
 UPDATE codex_task_memory_index SET embedding_error = @reason::text
 WHERE task_id = @task_id AND embedded_as IS NULL AND embedding_error IS NULL;
 
+-- name: ReviveTask :exec
+-- ReviveTask lets a task's texts that were given up wait for their vectors again.
+UPDATE codex_task_memory_index SET embedding_error = NULL
+WHERE task_id = @task_id AND embedded_as IS NULL AND embedding_error IS NOT NULL;
+
 -- name: CountPending :one
 -- CountPending counts texts, up to a bound, that have waited longer than min_age.
 SELECT count(*) FROM (

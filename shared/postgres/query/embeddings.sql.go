@@ -264,3 +264,14 @@ func (q *Queries) ReleaseContents(ctx context.Context, contentHashes [][]byte, m
 	_, err := q.db.Exec(ctx, releaseContents, contentHashes, model, dimension)
 	return err
 }
+
+const reviveTask = `-- name: ReviveTask :exec
+UPDATE codex_task_memory_index SET embedding_error = NULL
+WHERE task_id = $1 AND embedded_as IS NULL AND embedding_error IS NOT NULL
+`
+
+// ReviveTask lets a task's texts that were given up wait for their vectors again.
+func (q *Queries) ReviveTask(ctx context.Context, taskID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, reviveTask, taskID)
+	return err
+}
