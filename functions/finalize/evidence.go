@@ -78,7 +78,7 @@ func (e *evidence) readTermination(ctx context.Context, cluster cluster) error {
 	}
 	e.termination = termination
 	if termination.ExitCode != kube.ExitUnknown {
-		code := int32(termination.ExitCode)
+		code := int32(termination.ExitCode) //nolint:gosec // it is an int32 in Kubernetes
 		e.exitCode = &code
 	}
 	return nil

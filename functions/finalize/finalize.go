@@ -49,9 +49,10 @@ func (f *Finalizer) Finalize(ctx context.Context, o kube.Observation) error {
 	id, err := uuid.Parse(o.TaskID)
 	if err != nil {
 		f.log.WarnContext(ctx, "a Job's label is no task id", "job", o.Execution.Name, "label", o.TaskID)
-		return nil
+		return nil //nolint:nilerr // somebody else's Job: to deliver it again would not help
 	}
-	task, err := query.New(f.pool).BeginFinalizing(ctx, actor, id, int16(o.Attempt))
+	attempt := int16(o.Attempt) //nolint:gosec // kube.ParseJob takes no more
+	task, err := query.New(f.pool).BeginFinalizing(ctx, actor, id, attempt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return f.finalizeAgain(ctx, id, o)
 	}

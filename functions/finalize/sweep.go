@@ -134,7 +134,8 @@ func (f *Finalizer) reclaimSlots(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		held, tasks, attempts = append(held, lease.ID), append(tasks, task), append(attempts, int16(attempt))
+		held, tasks = append(held, lease.ID), append(tasks, task)
+		attempts = append(attempts, int16(attempt)) //nolint:gosec // limiter.ParseAttemptID takes no more
 	}
 	ended, err := query.New(f.pool).ListEnded(ctx, held, tasks, attempts)
 	if err != nil {

@@ -51,13 +51,14 @@ func ParseJobJSON(data []byte) (Observation, error) {
 // ParseJob reads an observation from a Job object. What is not one of Graf's Jobs is ErrInvalid.
 func ParseJob(job *unstructured.Unstructured) (Observation, error) {
 	labels := job.GetLabels()
-	attempt, err := strconv.Atoi(labels[LabelAttempt])
+	// A label may hold any number; what the database cannot hold is none of Graf's.
+	attempt, err := strconv.ParseInt(labels[LabelAttempt], 10, 16)
 	if job.GetKind() != "Job" || labels[LabelTaskID] == "" || err != nil || attempt < 1 {
 		return Observation{}, fmt.Errorf("%w: %s %s/%s is no Job with the labels %s and %s", ErrInvalid,
 			job.GetKind(), job.GetNamespace(), job.GetName(), LabelTaskID, LabelAttempt)
 	}
 	observation := Observation{
-		TaskID: labels[LabelTaskID], Attempt: attempt, Execution: executionOf(job), Phase: PhaseActive,
+		TaskID: labels[LabelTaskID], Attempt: int(attempt), Execution: executionOf(job), Phase: PhaseActive,
 		StartedAt: timeAt(job.Object, "status", "startTime"), Deleting: job.GetDeletionTimestamp() != nil,
 	}
 	conditions, _, _ := unstructured.NestedSlice(job.Object, "status", "conditions")

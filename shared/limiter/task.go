@@ -45,11 +45,12 @@ func AttemptID(taskID string, attempt int) string { return taskID + "." + strcon
 // ParseAttemptID takes apart what [AttemptID] made.
 func ParseAttemptID(id string) (taskID string, attempt int, err error) {
 	taskID, number, found := strings.Cut(id, ".")
-	attempt, err = strconv.Atoi(number)
-	if !found || err != nil || taskID == "" || attempt < 1 {
+	// As wide as the database's column, so that no number wraps around there.
+	parsed, err := strconv.ParseInt(number, 10, 16)
+	if !found || err != nil || taskID == "" || parsed < 1 {
 		return "", 0, fmt.Errorf("%q is not an attempt's id of the form TASK.NUMBER", id)
 	}
-	return taskID, attempt, nil
+	return taskID, int(parsed), nil
 }
 
 func (t Task) validate() error {
