@@ -121,7 +121,7 @@ func (t *tokenizer) viterbi(text string) []step {
 func relax(best []step, start, end int, p piece) {
 	score := best[start].score + p.score
 	if best[end].score == 0 || score >= best[end].score {
-		best[end] = step{score: score, id: p.id, width: int32(end - start)}
+		best[end] = step{score: score, id: p.id, width: int32(end - start)} //nolint:gosec // a piece is a few bytes
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"time"
 )
 
 // Functions are the base URLs of the functions that serve the HTTP API.
@@ -42,8 +43,7 @@ func New(functions Functions, log *slog.Logger) (http.Handler, error) {
 }
 
 func newProxy(target *url.URL, log *slog.Logger) http.Handler {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 64
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}
 	return &httputil.ReverseProxy{
 		Transport: transport,
 		// Events of a live stream are passed on as they come.

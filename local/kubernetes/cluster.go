@@ -77,7 +77,7 @@ func (c *Cluster) start() error {
 		return err
 	}
 	// A taken port must be found out before any pod is started.
-	if c.listener, err = net.Listen("tcp", c.options.Listen); err != nil {
+	if c.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.options.Listen); err != nil {
 		return fmt.Errorf("listen for the Kubernetes API: %w", err)
 	}
 	if c.keys, err = loadCertificate(filepath.Join(c.options.DataDir, "api.pem"), c.host()); err != nil {

@@ -123,4 +123,6 @@ func expireJob(t *transaction, id []byte, uid types.UID) ([]types.UID, error) {
 	return erase(t, k, false)
 }
 
-func expiryTime(id []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(id))) }
+func expiryTime(id []byte) time.Time {
+	return time.Unix(0, int64(binary.BigEndian.Uint64(id))) //nolint:gosec // it was an int64 when it was written
+}

@@ -165,7 +165,8 @@ func awaitDrained(reader *os.File, drained <-chan struct{}) {
 func exitOf(state *os.ProcessState) exitStatus {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if ok && status.Signaled() {
-		return exitStatus{code: 128 + int32(status.Signal()), signal: int32(status.Signal())}
+		signal := int32(status.Signal()) //nolint:gosec // at most 127
+		return exitStatus{code: 128 + signal, signal: signal}
 	}
-	return exitStatus{code: int32(state.ExitCode())}
+	return exitStatus{code: int32(state.ExitCode())} //nolint:gosec // at most 255
 }

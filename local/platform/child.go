@@ -64,7 +64,7 @@ func (c *child) start(ctx context.Context) error {
 }
 
 func (c *child) spawn() error {
-	cmd := exec.Command(c.program, c.args...)
+	cmd := exec.Command(c.program, c.args...) //nolint:noctx // stop ends it, gracefully
 	cmd.Env = c.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	output, err := cmd.StderrPipe()

@@ -24,18 +24,18 @@ func (p *Platform) startEventing(ctx context.Context) error {
 	if err := p.placeFunctions(); err != nil {
 		return err
 	}
-	objects, err := knative.Load(eventing.Manifests)
+	objects, err := knative.Load(eventing.Manifests) //nolint:contextcheck // reads and validates what is in memory
 	if err != nil {
 		return err
 	}
 	resolver := p.resolver()
-	if err := p.startBroker(objects, resolver); err != nil {
+	if err := p.startBroker(objects, resolver); err != nil { //nolint:contextcheck // the Broker outlives the start
 		return err
 	}
 	if err := p.startCluster(ctx, objects, resolver); err != nil {
 		return err
 	}
-	return p.startTicks(objects, resolver)
+	return p.startTicks(objects, resolver) //nolint:contextcheck // the ticks outlive the start
 }
 
 func (p *Platform) resolver() knative.Resolver {
@@ -64,13 +64,13 @@ func (p *Platform) startBroker(objects *knative.Objects, resolver knative.Resolv
 func (p *Platform) startCluster(_ context.Context, objects *knative.Objects, resolver knative.Resolver) error {
 	watchers := make([]*source.APIServer, len(objects.APIServerSources))
 	for i, spec := range objects.APIServerSources {
-		watcher, err := source.NewAPIServer(spec, resolver, apiHost, p.log)
+		watcher, err := source.NewAPIServer(spec, resolver, apiHost, p.log) //nolint:contextcheck // validates what is in memory
 		if err != nil {
 			return err
 		}
 		watchers[i] = watcher
 	}
-	cluster, err := kubernetes.Start(kubernetes.Options{
+	cluster, err := kubernetes.Start(kubernetes.Options{ //nolint:contextcheck // the cluster outlives the start
 		DataDir: p.config.folder("kubernetes"), Listen: fmt.Sprintf("127.0.0.1:%d", p.config.KubernetesPort),
 		Namespaces: []string{Namespace}, Path: p.programPath(), Logger: p.log,
 		Notify: func(ctx context.Context, verb string, job *unstructured.Unstructured) error {

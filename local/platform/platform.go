@@ -240,7 +240,7 @@ func (p *Platform) serve(name string, listener net.Listener, handler http.Handle
 
 // listen takes a port of the loopback interface; variable is the setting that changes it.
 func listen(port int, variable string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", fmt.Sprint(port)))
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", fmt.Sprint(port))) //nolint:noctx // does not wait
 	if err != nil {
 		return nil, fmt.Errorf("%w; stop what listens there, or choose another port with %s", err, variable)
 	}
@@ -249,7 +249,7 @@ func listen(port int, variable string) (net.Listener, error) {
 
 // freeAddress finds a port of the loopback interface that is free just now.
 func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // does not wait
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}

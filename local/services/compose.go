@@ -48,7 +48,7 @@ func (s *Set) addCompose(config Config) error {
 		}
 	}
 	database := url.URL{Scheme: "postgres", User: url.UserPassword(grafName, password), Host: address(ports[0]), Path: grafName, RawQuery: "sslmode=disable"}
-	redis := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: address(ports[1]), Path: "0"}
+	redis := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: address(ports[1]), Path: "0"}
 	connection := Connection{
 		DatabaseURL: database.String(), RedisURL: redis.String(),
 		S3: S3Connection{Endpoint: "http://" + address(ports[2]), Region: defaultRegion, AccessKeyID: grafName, SecretAccessKey: password},

@@ -20,7 +20,8 @@ func newRedis(folder string, port int, ephemeral bool, report func(error)) (Serv
 	if err != nil {
 		return nil, "", fmt.Errorf("prepare Redis: %w", err)
 	}
-	u := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: address(port), Path: "0"}
+	// Named, because redis-cli does not take a URL with a password alone.
+	u := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: address(port), Path: "0"}
 	var program string
 	settings := filepath.Join(folder, "redis.conf")
 	return &process{
