@@ -19,6 +19,10 @@ import (
 // recall is off or failed; the others are memory's.
 const modeNone = "none"
 
+// lessons are the kinds of memories that a prompt is given: what was asked, done
+// and learned. Whole manifests, which are remembered too, would crowd them out.
+var lessons = []string{memory.KindOutcome, memory.KindDiff, memory.KindEvent, memory.KindPrompt}
+
 // recaller finds the memories for a task's prompt.
 type recaller struct {
 	pool      *pgxpool.Pool
@@ -43,7 +47,7 @@ func (r recaller) recall(ctx context.Context, task query.Task) recalled {
 	vector, reason := r.promptVector(ctx, task.ID)
 	results, err := memory.Search(ctx, r.pool, memory.Query{
 		Text: task.Prompt, Vector: vector, Model: r.model, Dimension: r.dimension,
-		Limit: r.config.Limit, ExcludeTask: &task.ID,
+		Limit: r.config.Limit, ExcludeTask: &task.ID, OnlyKinds: lessons,
 	})
 	if err != nil {
 		slog.WarnContext(ctx, "recall failed", "task", task.ID, "error", err)

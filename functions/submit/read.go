@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -98,8 +97,7 @@ func (r *Reader) details(ctx context.Context, id uuid.UUID) (details, error) {
 func (r *Reader) links(ctx context.Context, rows []query.ListVerifiedArtifactsRow) ([]api.Artifact, error) {
 	artifacts := make([]api.Artifact, 0, len(rows))
 	for _, row := range rows {
-		// An artifact's name may be a path; a browser saves it by its last part.
-		link, err := r.artifacts.PresignDownload(ctx, row.ObjectKey, path.Base(row.Name))
+		link, err := r.artifacts.PresignDownload(ctx, row.ObjectKey, row.Name)
 		if err != nil {
 			return nil, fmt.Errorf("link to artifact %s: %w", row.ID, err)
 		}
