@@ -82,6 +82,9 @@ func infrastructure(found evidence) (class, reason string) {
 		return classInfrastructure, found.observation.Message
 	case t.OOMKilled:
 		return classInfrastructure, "the container ran out of memory and was killed: raise its memory limit"
+	case t.Reason == "ContainerStatusUnknown":
+		// Its node restarted or went away; the exit code is made up.
+		return classInfrastructure, "the container was lost: " + orElse(t.Message, "its node does not know how it ended")
 	case found.observation.Phase == kube.PhaseFailed && t.ExitCode == 0 && t.Reason == "",
 		t.ExitCode == kube.ExitUnknown, t.Reason == "StartError", t.Reason == "Evicted",
 		strings.HasPrefix(t.Reason, "ErrImage"), strings.HasPrefix(t.Reason, "ImagePull"):

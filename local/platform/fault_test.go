@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -40,8 +39,8 @@ type outage struct {
 	stop, start func(context.Context) error
 }
 
-func ofServer(server services.Server) outage {
-	return outage{name: strings.ToLower(server.Name()), stop: server.Stop, start: server.Start}
+func ofServer(name string, server services.Server) outage {
+	return outage{name: name, stop: server.Stop, start: server.Start}
 }
 
 // TestOutages takes each server away while one agent works and another ends.
@@ -51,7 +50,9 @@ func TestOutages(t *testing.T) {
 	model := outage{name: "model", stop: s.model.stop, start: s.model.start}
 	textOnly := s.launchWithoutModel(t, model)
 	tasks := []uuid.UUID{textOnly}
-	for _, o := range []outage{ofServer(s.services.Postgres), ofServer(s.services.Redis), ofServer(s.services.S3), model} {
+	for _, o := range []outage{
+		ofServer("postgres", s.services.Postgres), ofServer("redis", s.services.Redis), ofServer("s3", s.services.S3), model,
+	} {
 		tasks = append(tasks, s.outlive(t, o)...)
 	}
 	s.checkSteps(t, "succeeded", tasks...)

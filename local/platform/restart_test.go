@@ -46,8 +46,10 @@ func TestRestart(t *testing.T) {
 	s.awaitEnds(t, tasks...)
 	s.checkSteps(t, "succeeded", tasks...)
 	task := s.awaitStatus(t, cut, api.TaskStatusSucceeded)
-	if len(task.Attempts) != 2 || task.Attempts[0].Failure == nil || task.Attempts[0].Failure.Class != api.FailureClassInfrastructure {
+	if len(task.Attempts) != 2 || task.Attempts[0].Failure == nil {
 		t.Errorf("attempts of the task that was cut off: %+v", task.Attempts)
+	} else if f := task.Attempts[0].Failure; f.Class != api.FailureClassInfrastructure {
+		t.Errorf("the attempt that was cut off failed by %s: %s", f.Class, f.Reason)
 	}
 	checkDownload(t, s.awaitStatus(t, done, api.TaskStatusSucceeded).Artifacts[0])
 	s.checkCap(t, 1)

@@ -120,7 +120,7 @@ func (s *system) note(name string) string { return filepath.Join(s.notes, name) 
 func dataFolder(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
-	if err := os.Chmod(filepath.Dir(folder), 0o711); err != nil { //nolint:gosec // others may pass
+	if err := os.Chmod(filepath.Dir(folder), 0o711); err != nil {
 		t.Fatal(err)
 	}
 	return folder
