@@ -3,10 +3,11 @@
 # with pgvector, Redis, and the S3 server versitygw. It starts no server,
 # stops none and configures none: graf-local runs private ones of its own.
 #
-# usage: local/install.sh [--test]
-#   --test  prepare for the tests (GRAF_TEST_* variables name servers that
-#           exist, and the race detector's C compiler is needed) instead of for
-#           the platform (GRAF_* variables)
+# usage: local/install.sh [--test | --cluster]
+#   --test     prepare for the tests (GRAF_TEST_* variables name servers that
+#              exist, and the race detector's C compiler is needed) instead of
+#              for the platform (GRAF_* variables)
+#   --cluster  install what cluster/up.sh runs Kubernetes on instead
 #
 # DEPS=compose checks for Docker Compose instead of installing anything.
 set -Eeuo pipefail
@@ -24,6 +25,10 @@ readonly variables
 undo=() # what cleanup runs, in order
 
 main() {
+  if [[ ${1:-} == --cluster ]]; then
+    install_cluster
+    return
+  fi
   if [[ ${DEPS:-apt} == compose ]]; then
     check_compose
     return
@@ -57,6 +62,20 @@ need_command() {
   command -v "$command" >/dev/null && return
   require_apt "$command" "$variable"
   step "install $*" apt_install "$@"
+}
+
+# install_cluster installs what is missing of a container runtime, its network
+# plugins and the tools that cluster/ calls.
+install_cluster() {
+  local pair packages=()
+  for pair in containerd=containerd runc=runc iptables=iptables conntrack=conntrack ip=iproute2 \
+    nsenter=util-linux openssl=openssl; do
+    command -v "${pair%=*}" >/dev/null || packages+=("${pair#*=}")
+  done
+  [[ -x /usr/lib/cni/ptp || -x /opt/cni/bin/ptp ]] || packages+=(containernetworking-plugins)
+  ((${#packages[@]})) || return 0
+  require_apt "${packages[*]}" KUBECONFIG
+  step "install ${packages[*]}" apt_install "${packages[@]}"
 }
 
 # postgres_folder prints the folder of the newest Postgres server's programs;
@@ -164,7 +183,9 @@ apt_install() {
   fi
   for package in "$@"; do
     # Its daemon is not ours to run, now or after a reboot.
-    [[ $package != redis-server ]] || systemctl disable redis-server.service 2>/dev/null || true
+    case $package in
+    redis-server | containerd) systemctl disable "$package.service" 2>/dev/null || true ;;
+    esac
   done
 }
 
@@ -202,8 +223,9 @@ require_apt() {
   else
     return 0
   fi
-  fail "$1 is missing and $reason. Install it, or run as root," \
-    "or use Docker (DEPS=compose), or set $2 to one that exists"
+  local otherwise="use Docker (DEPS=compose), or set $2 to one that exists"
+  [[ $2 != KUBECONFIG ]] || otherwise="set KUBECONFIG to a cluster that has Knative"
+  fail "$1 is missing and $reason. Install it, or run as root, or $otherwise"
 }
 
 # step TITLE COMMAND…: run the command in a shell of its own, print how long it
