@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Makes sure that there is a cluster with Knative Serving and Eventing: the one
+# that KUBECONFIG or GRAF_KUBE_CONTEXT names, or else one on this machine, built
+# from Go modules, without Docker. Safe to run again at any time: what runs is
+# left alone, what has died is started. See README.md.
+#
+# usage: cluster/up.sh
+set -Eeuo pipefail
+
+# shellcheck source=lib/all.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
+
+main() {
+  local began=${EPOCHREALTIME/[.,]/}
+  if existing_cluster; then
+    check_existing
+    printf '%6s s  the cluster that exists is used: Kubernetes and Knative are ready\n' "$(elapsed "$began")" >&2
+    return
+  fi
+  check_machine
+  "$cluster/../local/install.sh" --cluster
+  local module
+  for module in "${modules[@]}"; do build "$module"; done
+  make_folders
+  step "network, certificates and configuration" prepare
+  step "containerd" start_containerd
+  step "images in the node" load_images
+  step "etcd and the API server" start_apiserver
+  step "the node" start_node
+  step "servers on the node: Postgres, Redis, object storage, embeddings" start_services
+  step "Knative installed" install_knative
+  step "Knative ready" wait_for_knative
+  printf '%6s s  ready: Kubernetes %s, Knative Serving %s and Eventing %s; look around: cluster/kubectl.sh get pods -A\n' \
+    "$(elapsed "$began")" "$(version kubernetes k8s.io/kubernetes)" "$(knative_version serving)" "$(knative_version eventing)" >&2
+}
+
+check_machine() {
+  local otherwise="or set KUBECONFIG to a cluster that has Knative Serving and Eventing"
+  [[ $(uname -s) == Linux ]] || fail "a cluster without Docker needs Linux, and this is $(uname -s)" "$otherwise"
+  ((EUID == 0)) || fail "a cluster without Docker needs root" "sudo -E make cluster, $otherwise"
+  [[ -n $(hierarchies) ]] || fail "no cgroups are mounted under /sys/fs/cgroup" "$otherwise"
+  alive kubelet && return
+  require_room "$(dirname "$state")" 6 "the cluster"
+  local -i available
+  available=$(awk '$1 == "MemAvailable:" {print int($2 / 1024)}' /proc/meminfo)
+  ((available >= 3000)) || fail "$available MiB of memory are available; the cluster needs 3000" "end something, $otherwise"
+}
+
+# make_folders, and take the lock that keeps two of these scripts apart.
+make_folders() {
+  mkdir -p "$run" "$state"/{log,config}
+  exec {lock}>"$run/lock"
+  flock --nonblock "$lock" || fail "another make cluster or cluster-down is at work" "wait for it"
+  # What a machine that was off has left where /run is on a disk.
+  [[ $(cat "$run/boot" 2>/dev/null) == "$boot" ]] || find "$run" -mindepth 1 ! -name lock -delete
+  printf '%s\n' "$boot" >"$run/boot"
+  mkdir -p "$run/pids"
+}
+
+prepare() {
+  ip netns list >/dev/null 2>&1 || fail "'ip netns' does not work here" "the kernel needs network namespaces, and root may have to be given CAP_SYS_ADMIN"
+  make_cgroups
+  make_netns
+  save_kernel_settings
+  save_kubelet_folder
+  make_certificates
+  write_configuration
+}
+
+main "$@"
