@@ -29,7 +29,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w'
 help: ## List the targets
 	@echo 'usage: make TARGET [DATA=FOLDER] [DEPS=compose]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup build ## Run the main job end to end and show it happening
@@ -94,6 +94,14 @@ setup: ## Install what the platform runs on and this machine lacks
 setup-test: ## Install what the tests need and this machine lacks
 	@local/install.sh --test
 	@local/install-model.sh >/dev/null
+
+.PHONY: cluster
+cluster: ## Bring up Kubernetes with Knative, without Docker; or check the one that KUBECONFIG or GRAF_KUBE_CONTEXT names
+	@cluster/up.sh
+
+.PHONY: cluster-down
+cluster-down: ## Remove every trace of that cluster but the built programs; one of your own is left alone
+	@cluster/down.sh
 
 .PHONY: clean
 clean: ## Remove what was built; the platform's data stays

@@ -17,22 +17,29 @@ start_time() {
   [[ ${stat[0]} != Z ]] && printf '%s\n' "${stat[19]}"
 }
 
-# alive COMPONENT: does the very process that was started still run? Sets pid.
+# alive COMPONENT: does the very process that was started still run? Sets pid
+# and command, a digest of how it was started.
 alive() {
   local started booted
-  pid=
-  { read -r pid started booted <"$run/pids/$1"; } 2>/dev/null || return 1
+  pid='' command=''
+  { read -r pid started booted command <"$run/pids/$1"; } 2>/dev/null || return 1
   [[ $booted == "$boot" && $(start_time "$pid") == "$started" ]]
 }
 
-restarted=() # what start has started
-
-# start COMPONENT COMMAND…: in the network namespace and the cgroup, unless it runs.
+# start COMPONENT COMMAND…: in the network namespace and the cgroup, unless it
+# runs. One that was started in another way is replaced.
 start() {
-  local component=$1 child
+  local component=$1 child wanted
   shift
-  alive "$component" && return
-  [[ ! -e $run/pids/$component ]] || note "$component had ended: starting it again"
+  wanted=$(cksum <<<"$*")
+  wanted=${wanted%% *}
+  if alive "$component"; then
+    [[ $command != "$wanted" ]] || return 0
+    note "$component has changed: starting it again"
+    stop "$component" 20
+  elif [[ -e $run/pids/$component ]]; then
+    note "$component had ended: starting it again"
+  fi
   (
     # The lock is not the component's to hold.
     exec >>"$state/log/$component.log" 2>&1 </dev/null {lock}>&-
@@ -41,8 +48,7 @@ start() {
     exec setsid nsenter --net="/run/netns/$netns" -- "$@"
   ) &
   child=$!
-  printf '%s %s %s\n' "$child" "$(start_time "$child")" "$boot" >"$run/pids/$component"
-  restarted+=("$component")
+  printf '%s %s %s %s\n' "$child" "$(start_time "$child")" "$boot" "$wanted" >"$run/pids/$component"
 }
 
 # stop COMPONENT SECONDS: ask it to end, and wait that long.
