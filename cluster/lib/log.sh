@@ -40,7 +40,7 @@ quietly() {
   set -e
   ((status == 0)) && return
   printf '%s\n' "$output" | tail -n 40 >&2
-  printf 'cluster: failed: %s\n' "$1" >&2
+  printf 'failed: %s\n' "$*" >&2
   return "$status"
 }
 
