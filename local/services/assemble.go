@@ -45,9 +45,9 @@ func (s *Set) addLocal(config Config, report func(error)) error {
 		}
 	}
 	var postgresErr, redisErr, s3Err error
-	s.Postgres, s.connection.DatabaseURL, postgresErr = newPostgres(filepath.Join(s.folder, "postgres"), ports[0], config.Ephemeral, report)
-	s.Redis, s.connection.RedisURL, redisErr = newRedis(filepath.Join(s.folder, "redis"), ports[1], config.Ephemeral, report)
-	s.S3, s.connection.S3, s3Err = newS3(filepath.Join(s.folder, "s3"), ports[2], report)
+	s.Postgres, s.connection.DatabaseURL, postgresErr = newPostgres(filepath.Join(s.folder, "postgres"), config.host(), ports[0], config.Ephemeral, report)
+	s.Redis, s.connection.RedisURL, redisErr = newRedis(filepath.Join(s.folder, "redis"), config.host(), ports[1], config.Ephemeral, report)
+	s.S3, s.connection.S3, s3Err = newS3(filepath.Join(s.folder, "s3"), config.host(), ports[2], report)
 	return errors.Join(postgresErr, redisErr, s3Err)
 }
 
@@ -71,6 +71,14 @@ func (s *Set) preferExisting(given Connection) {
 		s.S3 = existing{"S3", func(ctx context.Context) error { return probeS3(ctx, s3) }}
 		s.connection.S3 = s3
 	}
+}
+
+// host is the address that servers listen on.
+func (c Config) host() string {
+	if c.Listen == "" {
+		return loopback
+	}
+	return c.Listen
 }
 
 // port is the configured one, or for an ephemeral set a free one.

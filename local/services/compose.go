@@ -47,11 +47,11 @@ func (s *Set) addCompose(config Config) error {
 			return err
 		}
 	}
-	database := url.URL{Scheme: "postgres", User: url.UserPassword(grafName, password), Host: address(ports[0]), Path: grafName, RawQuery: "sslmode=disable"}
-	redis := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: address(ports[1]), Path: "0"}
+	database := url.URL{Scheme: "postgres", User: url.UserPassword(grafName, password), Host: address(loopback, ports[0]), Path: grafName, RawQuery: "sslmode=disable"}
+	redis := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: address(loopback, ports[1]), Path: "0"}
 	connection := Connection{
 		DatabaseURL: database.String(), RedisURL: redis.String(),
-		S3: S3Connection{Endpoint: "http://" + address(ports[2]), Region: defaultRegion, AccessKeyID: grafName, SecretAccessKey: password},
+		S3: S3Connection{Endpoint: "http://" + address(loopback, ports[2]), Region: defaultRegion, AccessKeyID: grafName, SecretAccessKey: password},
 	}
 	p := newProject(s.folder, config.Ephemeral, password, ports)
 	s.compose, s.connection = p, connection

@@ -3,6 +3,7 @@ package services
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 
 	"github.com/caarlos0/env/v11"
@@ -25,6 +26,8 @@ const (
 	DefaultPostgresPort = 15432
 	DefaultRedisPort    = 16379
 	DefaultS3Port       = 19000
+	// DefaultEmbeddingsPort is that of the offline model.
+	DefaultEmbeddingsPort = 18090
 )
 
 // Config says where the servers run. Its environment variables are Graf's own.
@@ -41,6 +44,12 @@ type Config struct {
 	PostgresPort int `env:"GRAF_POSTGRES_PORT" envDefault:"15432"`
 	RedisPort    int `env:"GRAF_REDIS_PORT" envDefault:"16379"`
 	S3Port       int `env:"GRAF_S3_PORT" envDefault:"19000"`
+	// Listen is the address of this machine that they listen on; empty is loopback.
+	Listen string `env:"-"`
+	// Embeddings is the program graf-embeddings, to serve the offline model too;
+	// empty for not. EmbeddingsPort is what it listens on.
+	Embeddings     string `env:"-"`
+	EmbeddingsPort int    `env:"GRAF_EMBEDDINGS_PORT" envDefault:"18090"`
 	// Existing names servers that exist: for each part that is set, none is
 	// started.
 	Existing Connection `env:"-"`
@@ -94,8 +103,18 @@ func (c Config) validate() error {
 	if c.Dependencies != Local && c.Dependencies != Compose {
 		errs = append(errs, fmt.Errorf("DEPS=%s is unknown: use apt or compose", c.Dependencies))
 	}
+	if c.Listen != "" && net.ParseIP(c.Listen) == nil {
+		errs = append(errs, fmt.Errorf("the address to listen on is %q: give an IP address of this machine", c.Listen))
+	}
+	if c.Listen != "" && c.Dependencies == Compose {
+		errs = append(errs, errors.New("an address to listen on is not for DEPS=compose, whose servers listen on loopback"))
+	}
+	used := map[string]int{portOfPostgres: c.PostgresPort, portOfRedis: c.RedisPort, portOfS3: c.S3Port}
+	if c.Embeddings != "" {
+		used[portOfEmbeddings] = c.EmbeddingsPort
+	}
 	ports := map[int]string{}
-	for variable, port := range map[string]int{portOfPostgres: c.PostgresPort, portOfRedis: c.RedisPort, portOfS3: c.S3Port} {
+	for variable, port := range used {
 		if c.Ephemeral {
 			break // it takes free ports
 		}
@@ -127,7 +146,8 @@ func (c Connection) validate() error {
 }
 
 const (
-	portOfPostgres = "GRAF_POSTGRES_PORT"
-	portOfRedis    = "GRAF_REDIS_PORT"
-	portOfS3       = "GRAF_S3_PORT"
+	portOfPostgres   = "GRAF_POSTGRES_PORT"
+	portOfRedis      = "GRAF_REDIS_PORT"
+	portOfS3         = "GRAF_S3_PORT"
+	portOfEmbeddings = "GRAF_EMBEDDINGS_PORT"
 )

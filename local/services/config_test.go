@@ -20,6 +20,9 @@ func TestConfigValidate(t *testing.T) {
 		"dependencies":    {func(c *Config) { c.Dependencies = "brew" }, "DEPS=brew is unknown: use apt or compose"},
 		"port too high":   {func(c *Config) { c.RedisPort = 65536 }, "GRAF_REDIS_PORT is 65536"},
 		"port twice":      {func(c *Config) { c.S3Port = 1 }, "are both 1: choose two ports"},
+		"listen":          {func(c *Config) { c.Listen = "node0" }, `"node0": give an IP address`},
+		"listen, compose": {func(c *Config) { c.Listen, c.Dependencies = "10.0.0.1", Compose }, "not for DEPS=compose"},
+		"model's port":    {func(c *Config) { c.Embeddings, c.EmbeddingsPort = "program", 3 }, "are both 3"},
 		"database":        {func(c *Config) { c.Existing.DatabaseURL = "host=x password=secret" }, "GRAF_DATABASE_URL is no URL"},
 		"S3 without keys": {func(c *Config) { c.Existing.S3.Endpoint = "http://x" }, "without GRAF_S3_ACCESS_KEY_ID"},
 	}
@@ -48,7 +51,7 @@ func TestConfigFromEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Config{Dependencies: Compose, PostgresPort: DefaultPostgresPort, RedisPort: 7000, S3Port: DefaultS3Port}
+	want := Config{Dependencies: Compose, PostgresPort: DefaultPostgresPort, RedisPort: 7000, S3Port: DefaultS3Port, EmbeddingsPort: DefaultEmbeddingsPort}
 	want.Existing.S3.Endpoint = "http://s3"
 	if config != want {
 		t.Errorf("got %+v, want %+v", config, want)

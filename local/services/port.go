@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// loopback is the address that every server listens on.
+// loopback is the address that servers listen on unless told otherwise.
 const loopback = "127.0.0.1"
 
 // Free ports come from below the range (32768 and up on Linux) that outgoing
@@ -33,25 +33,25 @@ func init() {
 func freePort() (int, error) {
 	for range 100 {
 		port := firstFreePort + int(nextFreePort.Add(1)%(lastFreePort-firstFreePort))
-		if checkPort(port) == nil {
+		if checkPort(address(loopback, port)) == nil {
 			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("no free port found between %d and %d", firstFreePort, lastFreePort)
 }
 
-// checkPort fails with ErrPortTaken when another program listens on the port.
-func checkPort(port int) error {
-	listener, err := net.Listen("tcp", address(port)) //nolint:noctx // binding does not wait
+// checkPort fails with ErrPortTaken when another program listens on the address.
+func checkPort(address string) error {
+	listener, err := net.Listen("tcp", address) //nolint:noctx // binding does not wait
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w: another program listens on %s", ErrPortTaken, address(port))
+		return fmt.Errorf("%w: another program listens on %s", ErrPortTaken, address)
 	}
 	if err != nil {
-		return fmt.Errorf("try port %d: %w", port, err)
+		return fmt.Errorf("try %s: %w", address, err)
 	}
 	return listener.Close()
 }
 
-func address(port int) string {
-	return net.JoinHostPort(loopback, strconv.Itoa(port))
+func address(host string, port int) string {
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }

@@ -25,6 +25,7 @@ const passwordFile = "password"
 // postgres is what the supervised Postgres needs to know.
 type postgres struct {
 	folder    string // holds data/
+	host      string
 	port      int
 	password  string
 	ephemeral bool
@@ -33,16 +34,16 @@ type postgres struct {
 }
 
 // newPostgres prepares a Postgres of its own in folder.
-func newPostgres(folder string, port int, ephemeral bool, report func(error)) (Server, string, error) {
+func newPostgres(folder, host string, port int, ephemeral bool, report func(error)) (Server, string, error) {
 	password, err := secret(filepath.Join(folder, passwordFile))
 	if err != nil {
 		return nil, "", fmt.Errorf("prepare Postgres: %w", err)
 	}
-	p := &postgres{folder: folder, port: port, password: password, ephemeral: ephemeral}
+	p := &postgres{folder: folder, host: host, port: port, password: password, ephemeral: ephemeral}
 	return &process{
 		name:         "Postgres",
 		folder:       folder,
-		port:         port,
+		address:      address(host, port),
 		portVariable: portOfPostgres,
 		// SIGINT asks for a fast shutdown: SIGTERM would wait for every client.
 		stopSignal: syscall.SIGINT,
@@ -55,13 +56,24 @@ func newPostgres(folder string, port int, ephemeral bool, report func(error)) (S
 
 func (p *postgres) url(database string) string {
 	u := url.URL{
-		Scheme: "postgres", User: url.UserPassword(grafName, p.password), Host: address(p.port),
+		Scheme: "postgres", User: url.UserPassword(grafName, p.password), Host: address(p.host, p.port),
 		Path: database, RawQuery: "sslmode=disable",
 	}
 	return u.String()
 }
 
 func (p *postgres) data() string { return filepath.Join(p.folder, "data") }
+
+// accessFile says who may connect: whoever reaches the address it listens on and
+// knows the password. initdb's own would let in this machine alone.
+func (p *postgres) accessFile() string { return filepath.Join(p.folder, "pg_hba.conf") }
+
+func (p *postgres) writeAccess() error {
+	if err := os.WriteFile(p.accessFile(), []byte("host all all all scram-sha-256\n"), 0o600); err != nil {
+		return err
+	}
+	return inheritOwner(p.accessFile())
+}
 
 // prepare finds the programs and makes the data folder the first time.
 func (p *postgres) prepare(ctx context.Context) error {
@@ -71,6 +83,9 @@ func (p *postgres) prepare(ctx context.Context) error {
 		return err
 	}
 	if p.account, err = unprivileged(p.folder); err != nil {
+		return err
+	}
+	if err := p.writeAccess(); err != nil {
 		return err
 	}
 	if made {
@@ -150,7 +165,8 @@ func (p *postgres) removeStalePID() error {
 
 func (p *postgres) command() *exec.Cmd {
 	settings := []string{
-		"listen_addresses=" + loopback,
+		"listen_addresses=" + p.host,
+		"hba_file=" + p.accessFile(),
 		"port=" + strconv.Itoa(p.port),
 		"unix_socket_directories=", // its path would have to be short
 		"max_connections=200",

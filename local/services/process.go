@@ -27,7 +27,7 @@ const (
 type process struct {
 	name         string
 	folder       string // its own folder, which holds its data and its log
-	port         int
+	address      string // host:port that it listens on
 	portVariable string // the setting that changes the port
 	stopSignal   syscall.Signal
 	// prepare makes what the server needs before its first start; may be nil.
@@ -86,7 +86,7 @@ func (p *process) start(ctx context.Context) error {
 		return fmt.Errorf("an earlier one still runs: %w", err)
 	}
 	defer func() { _ = lock.Close() }() // the server's own copy goes on to hold it
-	if err := checkPort(p.port); err != nil {
+	if err := checkPort(p.address); err != nil {
 		return fmt.Errorf("%w; stop what listens there, or choose another port with %s", err, p.portVariable)
 	}
 	if p.prepare != nil {

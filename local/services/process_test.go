@@ -21,7 +21,7 @@ func shell(t *testing.T, script string) *process {
 	}
 	folder := t.TempDir()
 	return &process{
-		name: "shell", folder: folder, port: port, portVariable: "PORT", stopSignal: syscall.SIGTERM,
+		name: "shell", folder: folder, address: address(loopback, port), portVariable: "PORT", stopSignal: syscall.SIGTERM,
 		command: func() *exec.Cmd {
 			cmd := exec.Command("sh", "-c", script)
 			cmd.Dir = folder

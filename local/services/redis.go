@@ -15,19 +15,19 @@ import (
 )
 
 // newRedis prepares a Redis of its own in folder.
-func newRedis(folder string, port int, ephemeral bool, report func(error)) (Server, string, error) {
+func newRedis(folder, host string, port int, ephemeral bool, report func(error)) (Server, string, error) {
 	password, err := secret(filepath.Join(folder, passwordFile))
 	if err != nil {
 		return nil, "", fmt.Errorf("prepare Redis: %w", err)
 	}
 	// Named, because redis-cli does not take a URL with a password alone.
-	u := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: address(port), Path: "0"}
+	u := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: address(host, port), Path: "0"}
 	var program string
 	settings := filepath.Join(folder, "redis.conf")
 	return &process{
 		name:         "Redis",
 		folder:       folder,
-		port:         port,
+		address:      address(host, port),
 		portVariable: portOfRedis,
 		stopSignal:   syscall.SIGTERM,
 		prepare: func(context.Context) error {
@@ -35,7 +35,7 @@ func newRedis(folder string, port int, ephemeral bool, report func(error)) (Serv
 				return err
 			}
 			// A file, for everybody may read a command line.
-			return os.WriteFile(settings, redisSettings(folder, port, password, ephemeral), 0o600)
+			return os.WriteFile(settings, redisSettings(folder, host, port, password, ephemeral), 0o600)
 		},
 		command: func() *exec.Cmd {
 			cmd := exec.Command(program, settings) //nolint:noctx // it outlives its start's context; Stop ends it
@@ -47,7 +47,7 @@ func newRedis(folder string, port int, ephemeral bool, report func(error)) (Serv
 	}, u.String(), nil
 }
 
-func redisSettings(folder string, port int, password string, ephemeral bool) []byte {
+func redisSettings(folder, host string, port int, password string, ephemeral bool) []byte {
 	appendOnly := "yes"
 	if ephemeral {
 		// Kept all the same over a stop and a start, which faults in tests are.
@@ -62,7 +62,7 @@ appendonly %s
 save ""
 maxmemory-policy noeviction
 daemonize no
-`, loopback, port, folder, password, appendOnly)
+`, host, port, folder, password, appendOnly)
 }
 
 // probeRedis asks whether the server at redisURL answers and has loaded its data.

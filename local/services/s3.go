@@ -17,13 +17,13 @@ const defaultRegion = "us-east-1"
 
 // newS3 prepares a versitygw of its own in folder: an S3 server whose buckets
 // are folders.
-func newS3(folder string, port int, report func(error)) (Server, S3Connection, error) {
+func newS3(folder, host string, port int, report func(error)) (Server, S3Connection, error) {
 	password, err := secret(filepath.Join(folder, passwordFile))
 	if err != nil {
 		return nil, S3Connection{}, fmt.Errorf("prepare versitygw: %w", err)
 	}
 	connection := S3Connection{
-		Endpoint:        "http://" + address(port),
+		Endpoint:        "http://" + address(host, port),
 		Region:          defaultRegion,
 		AccessKeyID:     grafName,
 		SecretAccessKey: password,
@@ -33,7 +33,7 @@ func newS3(folder string, port int, report func(error)) (Server, S3Connection, e
 	return &process{
 		name:         "versitygw",
 		folder:       folder,
-		port:         port,
+		address:      address(host, port),
 		portVariable: portOfS3,
 		stopSignal:   syscall.SIGTERM,
 		prepare: func(context.Context) error {
@@ -44,7 +44,7 @@ func newS3(folder string, port int, report func(error)) (Server, S3Connection, e
 		},
 		command: func() *exec.Cmd {
 			//nolint:noctx // it outlives the context of its start; Stop ends it
-			cmd := exec.Command(program, "--port", address(port), "--region", defaultRegion, "--quiet", "posix", buckets)
+			cmd := exec.Command(program, "--port", address(host, port), "--region", defaultRegion, "--quiet", "posix", buckets)
 			cmd.Env = environment("ROOT_ACCESS_KEY_ID="+grafName, "ROOT_SECRET_ACCESS_KEY="+password)
 			cmd.Dir = folder
 			return cmd

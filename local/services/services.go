@@ -1,8 +1,8 @@
 // Package services runs the third-party servers that Graf stands on, for one
 // machine: Postgres with pgvector, Redis and an S3 server (versitygw). Each
-// listens on loopback, on a port of its own, and keeps its data, its password
-// and its log in one private folder, so that no server that runs already is
-// touched. Where a server exists already, or Docker Compose is to run them,
+// listens on a port of its own, on loopback unless told otherwise, and keeps its
+// data, its password and its log in one private folder, so that no server that
+// runs already is touched. Beside them it can serve the offline embedding model. Where a server exists already, or Docker Compose is to run them,
 // nothing is started here and the same Set answers for them.
 package services
 
@@ -41,9 +41,11 @@ type Server interface {
 // stopTimeout bounds a graceful stop when the caller's context does not.
 const stopTimeout = 15 * time.Second
 
-// Set is the three servers together.
+// Set is the servers together.
 type Set struct {
 	Postgres, Redis, S3 Server
+	// Embeddings is nil unless Config.Embeddings names its program.
+	Embeddings Server
 
 	connection Connection
 	folder     string
@@ -51,6 +53,8 @@ type Set struct {
 	lock       *os.File
 	failed     chan error
 	compose    *project // nil unless Docker Compose runs the servers
+
+	embeddingsURL string
 }
 
 // New prepares the servers that config describes, making their folders and
@@ -60,7 +64,7 @@ func New(config Config, logger *slog.Logger) (_ *Set, err error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	s := &Set{ephemeral: config.Ephemeral, failed: make(chan error, 3)}
+	s := &Set{ephemeral: config.Ephemeral, failed: make(chan error, 4)}
 	if s.folder, s.lock, err = openFolder(config); err != nil {
 		return nil, err
 	}
@@ -69,16 +73,20 @@ func New(config Config, logger *slog.Logger) (_ *Set, err error) {
 			err = errors.Join(err, s.release())
 		}
 	}()
+	report := func(err error) {
+		logger.Error("server ended by itself", "error", err)
+		select {
+		case s.failed <- err:
+		default: // nobody reads, and one is enough to tell
+		}
+	}
 	if config.Dependencies == Compose {
 		err = s.addCompose(config)
 	} else {
-		err = s.addLocal(config, func(err error) {
-			logger.Error("server ended by itself", "error", err)
-			select {
-			case s.failed <- err:
-			default: // nobody reads, and one is enough to tell
-			}
-		})
+		err = s.addLocal(config, report)
+	}
+	if err == nil && config.Embeddings != "" {
+		err = s.addEmbeddings(config, report)
 	}
 	if err != nil {
 		return nil, err
@@ -126,7 +134,13 @@ func (s *Set) Connection() Connection { return s.connection }
 // Folder is where the servers keep their data and logs.
 func (s *Set) Folder() string { return s.folder }
 
-func (s *Set) servers() []Server { return []Server{s.Postgres, s.Redis, s.S3} }
+func (s *Set) servers() []Server {
+	servers := []Server{s.Postgres, s.Redis, s.S3}
+	if s.Embeddings != nil {
+		servers = append(servers, s.Embeddings)
+	}
+	return servers
+}
 
 func (s *Set) release() error {
 	var err error

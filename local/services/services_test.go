@@ -231,7 +231,7 @@ func TestTakenPort(t *testing.T) {
 	} {
 		t.Run(variable, func(t *testing.T) {
 			t.Parallel()
-			listener, err := net.Listen("tcp", loopback+":0")
+			listener, err := net.Listen("tcp", address(loopback, 0))
 			if err != nil {
 				t.Fatal(err)
 			}

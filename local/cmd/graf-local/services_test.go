@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestServices(t *testing.T) {
@@ -34,7 +36,8 @@ func TestServices(t *testing.T) {
 func TestServicesRefuses(t *testing.T) {
 	t.Parallel()
 	for name, arguments := range map[string][]string{
-		"no command":      {"services"},
+		"no command":      {"services", "--ephemeral", "--data", t.TempDir(), "--listen", "nowhere"},
+		"env file":        {"services", "--env-file", "env", "--data", t.TempDir(), "--", "true"},
 		"unknown command": {"services", "--ephemeral", "--data", t.TempDir(), "--", "no-such-program"},
 		"unknown flag":    {"services", "--forever", "--", "true"},
 	} {
@@ -44,6 +47,39 @@ func TestServicesRefuses(t *testing.T) {
 				t.Errorf("exit status %d, want 1", status)
 			}
 		})
+	}
+}
+
+// Without a command they run until the end of the context, and the file is there
+// just as long.
+func TestServicesWithoutCommand(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	file := filepath.Join(folder, "env")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	status := make(chan int, 1)
+	go func() {
+		status <- execute(ctx, []string{"services", "--ephemeral", "--data", folder, "--env-file", file})
+	}()
+	var text []byte
+	for tick := time.NewTicker(20 * time.Millisecond); len(text) == 0; <-tick.C {
+		text, _ = os.ReadFile(file)
+		if len(status) > 0 {
+			t.Fatal("the servers ended before the file was written")
+		}
+	}
+	for _, name := range []string{"GRAF_DATABASE_URL", "GRAF_REDIS_URL", "GRAF_S3_ENDPOINT", "GRAF_S3_SECRET_ACCESS_KEY", "GRAF_S3_BUCKET"} {
+		if !strings.Contains("\n"+string(text), "\n"+name+"=") {
+			t.Errorf("the file has no %s", name)
+		}
+	}
+	cancel()
+	if got := <-status; got != 0 {
+		t.Errorf("exit status %d, want 0", got)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is still there: %v", err)
 	}
 }
 
