@@ -65,8 +65,12 @@ generate: $(TOOLS)/$(SQLC) $(TOOLS)/$(OAPI_CODEGEN) ## Generate the code that co
 # Digests rather than git tell what changes: the tree may hold other changes.
 generated = { grep -rlZ --include='*.go' '^// Code generated .* DO NOT EDIT' $(MODULES) || true; } | sort -z | xargs -0r sha256sum
 
+# The variables of the env tags of the configuration structs, each with its default.
+settings = grep -rhoE --include='*.go' 'env:"[A-Z][A-Z0-9_]*[^"]*"( envDefault:"[^"]*")?' functions shared local | \
+	sed -nE 's/^env:"([A-Z0-9_]+)[^"]*"( envDefault:"([^"]*)")?/\1 \3/p' | sort -u
+
 .PHONY: check
-check: ## Check that go.mod files are tidy and generated code is up to date
+check: ## Check that modules are tidy, generated code is up to date and every setting is documented
 	@for module in $(MODULES); do \
 		echo "check: $$module is tidy"; \
 		(cd "$$module" && go mod tidy -diff) || { echo "run: cd $$module && go mod tidy"; exit 1; }; \
@@ -74,6 +78,11 @@ check: ## Check that go.mod files are tidy and generated code is up to date
 	@echo 'check: generated code is up to date'
 	@before=$$($(generated)); $(MAKE) generate; after=$$($(generated)); \
 		diff <(echo "$$before") <(echo "$$after") || { echo 'generated code was out of date: commit what make generate made'; exit 1; }
+	@echo 'check: every setting is in docs/configuration.md'
+	@$(settings) | while read -r name default; do \
+		grep -F "$$name\`" docs/configuration.md | grep -qF "\`$${default:+$$default\`}" || \
+			{ echo "docs/configuration.md: add $$name, default $${default:-none}"; exit 1; }; \
+	done
 
 .PHONY: build
 build: ## Build every program into bin/
