@@ -1,4 +1,22 @@
 -- +goose Up
+-- Texts by content: what many tasks say alike is stored, indexed and embedded
+-- once. A row can be found by full text from the moment it commits.
+CREATE TABLE codex_memory_contents (
+    content_hash    bytea PRIMARY KEY,
+    content         text NOT NULL,
+    fts             tsvector GENERATED ALWAYS AS (to_tsvector('english', content)) STORED,
+    -- 'model@dimension' of the vector last made for it; NULL: none yet.
+    embedded_as     text,
+    -- Set once its retries are used up, and cleared by whoever tries again.
+    embedding_error text,
+    created_at      timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX codex_memory_contents_fts ON codex_memory_contents USING gin (fts);
+CREATE INDEX codex_memory_contents_pending ON codex_memory_contents (created_at)
+    WHERE embedded_as IS NULL AND embedding_error IS NULL;
+CREATE INDEX codex_memory_contents_embedded_as ON codex_memory_contents (embedded_as)
+    WHERE embedded_as IS NOT NULL;
+
 -- Vectors by content: the same text is embedded once for each model. The
 -- column has no dimension of its own, so that models of different dimensions
 -- live side by side; each indexed dimension has a partial index below.
@@ -40,8 +58,8 @@ CREATE UNLOGGED TABLE codex_embedding_claims (
     PRIMARY KEY (content_hash, model, dimension)
 );
 
--- What later tasks may be given: the text, what it was about, and whether its
--- vector is there. A row can be found by full text from the moment it commits.
+-- What later tasks may be given: which task said a text, as what, and what it
+-- was about.
 CREATE TABLE codex_task_memory_index (
     id                 uuid PRIMARY KEY,
     task_id            uuid NOT NULL REFERENCES codex_tasks,
@@ -50,30 +68,22 @@ CREATE TABLE codex_task_memory_index (
     -- The chunk's number, or for events sequence * 1000 + chunk: together with
     -- task and kind it makes writing idempotent.
     ordinal            bigint NOT NULL,
-    content            text NOT NULL,
+    -- Written in one statement with its row of codex_memory_contents, which is
+    -- never deleted. Not a foreign key: its check would lock that row, and all
+    -- tasks that say the same would take turns at it.
     content_hash       bytea NOT NULL,
     namespaces         text[] NOT NULL DEFAULT '{}',
     resource_kinds     text[] NOT NULL DEFAULT '{}',
     tags               text[] NOT NULL DEFAULT '{}',
     metadata           jsonb NOT NULL DEFAULT '{}',
-    fts                tsvector GENERATED ALWAYS AS (to_tsvector('english', content)) STORED,
-    -- 'model@dimension' of the vector last made for it; NULL: none yet.
-    embedded_as        text,
-    -- Set once its retries are used up, and cleared by whoever tries again.
-    embedding_error    text,
     created_at         timestamptz NOT NULL DEFAULT now(),
     UNIQUE (task_id, kind, ordinal)
 );
-CREATE INDEX codex_task_memory_index_fts ON codex_task_memory_index USING gin (fts);
--- From a vector to the newest memory with its text.
+-- From a text to the newest memory with it.
 CREATE INDEX codex_task_memory_index_hash ON codex_task_memory_index (content_hash, id);
 -- A search with filters that few memories pass compares exactly those.
 CREATE INDEX codex_task_memory_index_filters ON codex_task_memory_index
     USING gin (namespaces, resource_kinds, tags);
-CREATE INDEX codex_task_memory_index_pending ON codex_task_memory_index (created_at)
-    WHERE embedded_as IS NULL AND embedding_error IS NULL;
-CREATE INDEX codex_task_memory_index_embedded_as ON codex_task_memory_index (embedded_as)
-    WHERE embedded_as IS NOT NULL;
 
 -- Which memories an attempt's prompt was given, best first.
 CREATE TABLE codex_task_recalls (
@@ -87,4 +97,4 @@ CREATE TABLE codex_task_recalls (
 );
 
 -- +goose Down
-DROP TABLE codex_task_recalls, codex_task_memory_index, codex_embedding_claims, codex_embeddings;
+DROP TABLE codex_task_recalls, codex_task_memory_index, codex_embedding_claims, codex_embeddings, codex_memory_contents;

@@ -10,12 +10,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/problem"
 )
-
-// channel is the Postgres channel on which the ids of tasks come that have new
-// events.
-const channel = "codex_task_events"
 
 // Bounds on the connection that listens.
 const (
@@ -23,8 +20,8 @@ const (
 	reconnectWait  = time.Second
 )
 
-// Listener wakes those who follow a task when it has new events. It has one
-// connection for all of them, from the first follower to the last: with nobody
+// Listener wakes those who follow a task when it has new events or has ended. It
+// has one connection for all of them, from the first follower to the last: with nobody
 // there, nothing runs.
 type Listener struct {
 	config *pgx.ConnConfig
@@ -149,7 +146,7 @@ func (l *Listener) receive(ctx context.Context) error {
 		defer cancel()
 		_ = conn.Close(closing) // There is nothing left on it to lose.
 	}()
-	if _, err := conn.Exec(connecting, "LISTEN "+channel); err != nil {
+	if _, err := conn.Exec(connecting, "LISTEN "+postgres.TaskChannel); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	l.wakeAll() // Nobody was told of what came before.

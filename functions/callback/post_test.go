@@ -57,7 +57,7 @@ func TestReportIsStored(t *testing.T) {
 		t.Errorf("snapshot %+v", s)
 	}
 	w.wantNowhere(k, "hunter2")
-	memories := one[[]string](w, "SELECT array_agg(ordinal/1000 || ' ' || content ORDER BY ordinal) FROM codex_task_memory_index WHERE kind = 'event'")
+	memories := one[[]string](w, "SELECT array_agg(ordinal/1000 || ' ' || content ORDER BY ordinal) FROM codex_task_memory_index JOIN codex_memory_contents USING (content_hash) WHERE kind = 'event'")
 	want := []string{"2 Read the Deployment of the web shop.", "9 Raised the replicas to three.\nThe quota was the reason."}
 	if !reflect.DeepEqual(memories, want) {
 		t.Errorf("memories %q, want %q", memories, want)

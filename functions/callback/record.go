@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -17,6 +17,7 @@ import (
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/memory"
 	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
 	"github.com/graf-run/graf/shared/telemetry"
@@ -71,7 +72,7 @@ func (r *Recorder) Record(ctx context.Context, report Report) (receipt Receipt, 
 		return Receipt{}, err
 	}
 	if receipt.New > 0 {
-		r.notify(ctx, report.Reporter.TaskID.String())
+		r.notify(ctx, report.Reporter.TaskID)
 	}
 	return receipt, nil
 }
@@ -257,18 +258,10 @@ func (h *held) receipt(ctx context.Context, q *query.Queries, report Report, fre
 	return receipt, nil
 }
 
-// notifyTimeout bounds the notification: readers look by themselves, too.
-const notifyTimeout = time.Second
-
-// notify wakes those who follow the task. It comes after the commit, because a
-// transaction that notifies holds a lock of the whole database over its commit:
-// within it, reports of all tasks would wait for each other's disk writes. A
-// notification that is lost delays readers by one poll.
-func (r *Recorder) notify(ctx context.Context, task string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), notifyTimeout)
-	defer cancel()
-	if _, err := r.pool.Exec(ctx, "SELECT pg_notify($1, $2)", channel, task); err != nil {
-		r.log.WarnContext(ctx, "followers were not notified; they will look by themselves", "task", task, "error", err)
+// notify wakes those who follow the task.
+func (r *Recorder) notify(ctx context.Context, task uuid.UUID) {
+	if err := postgres.NotifyTask(ctx, r.pool, task); err != nil {
+		r.log.WarnContext(ctx, "followers will look by themselves", "error", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -134,11 +135,8 @@ func (e *Embedder) try(ctx context.Context, task uuid.UUID, failures int) error 
 
 func (e *Embedder) embedTask(ctx context.Context, task uuid.UUID) error {
 	q := query.New(e.pool)
-	if _, err := q.LinkEmbedded(ctx, e.model.Model(), e.dimension(), task); err != nil {
-		return fmt.Errorf("look for vectors of task %s: %w", task, err)
-	}
 	for {
-		rows, err := q.PendingContents(ctx, task, batch)
+		rows, err := q.PendingContents(ctx, task, e.modelKey(), batch)
 		if err != nil {
 			return fmt.Errorf("list texts of task %s: %w", task, err)
 		}
@@ -166,8 +164,7 @@ func (e *Embedder) embedTask(ctx context.Context, task uuid.UUID) error {
 // EmbedOutdated renews a few vectors that another model made, so that a change
 // of model carries the memories over while tasks go on.
 func (e *Embedder) EmbedOutdated(ctx context.Context) error {
-	key := fmt.Sprintf("%s@%d", e.model.Model(), e.model.Dimension())
-	rows, err := query.New(e.pool).OutdatedContents(ctx, key, batch)
+	rows, err := query.New(e.pool).OutdatedContents(ctx, e.modelKey(), batch)
 	if err != nil {
 		return fmt.Errorf("list texts of another model: %w", err)
 	}
@@ -184,13 +181,42 @@ func (e *Embedder) EmbedOutdated(ctx context.Context) error {
 // embed gives texts their vectors, all but those that another instance is
 // embedding just now, and tells how many it did.
 func (e *Embedder) embed(ctx context.Context, texts []text) (int, error) {
-	if len(texts) == 0 {
-		return 0, nil
-	}
 	mine, err := e.claim(ctx, texts)
 	if err != nil || len(mine) == 0 {
 		return 0, err
 	}
+	there, err := e.markEmbedded(ctx, mine)
+	if mine = slices.DeleteFunc(mine, func(t text) bool { return there[string(t.hash)] }); err != nil || len(mine) == 0 {
+		return len(there), err
+	}
+	made, err := e.create(ctx, mine)
+	return len(there) + made, err
+}
+
+// markEmbedded looks for texts that have a vector by now: since they were listed
+// another instance may have made it, or the model was changed back to one of
+// before. Claimed texts get no vector from anybody else.
+func (e *Embedder) markEmbedded(ctx context.Context, mine []text) (map[string]bool, error) {
+	q, name, dimension := query.New(e.pool), e.model.Model(), e.dimension()
+	there, err := q.EmbeddedContents(ctx, hashes(mine), name, dimension)
+	if err != nil {
+		return nil, fmt.Errorf("look for vectors: %w", err)
+	}
+	embedded := make(map[string]bool, len(there))
+	for _, hash := range there {
+		embedded[string(hash)] = true
+	}
+	if len(there) == 0 {
+		return nil, nil
+	}
+	if err := errors.Join(q.MarkEmbedded(ctx, name, dimension, there), q.ReleaseContents(ctx, there, name, dimension)); err != nil {
+		return nil, fmt.Errorf("mark texts that have vectors: %w", err)
+	}
+	return embedded, nil
+}
+
+// create has the model make vectors.
+func (e *Embedder) create(ctx context.Context, mine []text) (int, error) {
 	vectors, err := e.model.Embed(ctx, contents(mine))
 	switch {
 	case errors.Is(err, embedding.ErrRejected) && len(mine) > 1:
@@ -221,6 +247,9 @@ func (e *Embedder) embedOneByOne(ctx context.Context, texts []text) error {
 }
 
 func (e *Embedder) claim(ctx context.Context, texts []text) ([]text, error) {
+	if len(texts) == 0 {
+		return nil, nil
+	}
 	won, err := query.New(e.pool).ClaimContents(ctx, query.ClaimContentsParams{
 		ContentHashes: hashes(texts), Model: e.model.Model(),
 		Dimension: e.dimension(), Lease: claimLease,
@@ -321,6 +350,11 @@ func (e *Embedder) bury(ctx context.Context, task uuid.UUID, cause error) error 
 		return fmt.Errorf("give up the embedding of task %s: %w", task, err)
 	}
 	return nil
+}
+
+// modelKey is the model as texts are marked with it.
+func (e *Embedder) modelKey() string {
+	return fmt.Sprintf("%s@%d", e.model.Model(), e.model.Dimension())
 }
 
 // dimension is the model's, as the database has it.

@@ -98,7 +98,7 @@ func (f *fixture) state(t *testing.T, task uuid.UUID) string {
 	t.Helper()
 	return tasktest.Scan[string](t, f.pool, `SELECT count(embedded_as) || ' embedded, ' || count(embedding_error) || ' failed, '
 		|| count(*) FILTER (WHERE embedded_as IS NULL AND embedding_error IS NULL) || ' waiting'
-		FROM codex_task_memory_index WHERE task_id = $1`, task)
+		FROM codex_task_memory_index JOIN codex_memory_contents USING (content_hash) WHERE task_id = $1`, task)
 }
 
 func (f *fixture) want(t *testing.T, task uuid.UUID, want string) {
@@ -236,7 +236,7 @@ func TestMissedEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(t, task.ID, "0 embedded, 0 failed, 1 waiting") // its event may still come
-	tasktest.Exec(t, f.pool, `UPDATE codex_task_memory_index SET created_at = now() - interval '1 minute'`)
+	tasktest.Exec(t, f.pool, `UPDATE codex_memory_contents SET created_at = now() - interval '1 minute'`)
 	if err := f.EmbedPending(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -257,8 +257,16 @@ func TestChangeOfModel(t *testing.T) {
 		}
 	}
 	models := tasktest.Scan[string](t, f.pool, `SELECT string_agg(model, ' ' ORDER BY model) FROM codex_embeddings`)
-	as := tasktest.Scan[string](t, f.pool, `SELECT embedded_as FROM codex_task_memory_index`)
+	as := tasktest.Scan[string](t, f.pool, `SELECT embedded_as FROM codex_memory_contents`)
 	if models != "another hash" || as != "another@3" {
 		t.Errorf("vectors of %s, embedded as %s: want both models' and the new one", models, as)
+	}
+	f.model.name = "hash"
+	if err := f.EmbedTask(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	as = tasktest.Scan[string](t, f.pool, `SELECT embedded_as FROM codex_memory_contents`)
+	if n := f.model.embedded(); as != "hash@3" || n != 2 {
+		t.Errorf("embedded as %s after %d texts: want the first model's vector again, which is there", as, n)
 	}
 }

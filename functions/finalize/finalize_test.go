@@ -208,7 +208,7 @@ func TestLogTailWithASecret(t *testing.T) {
 	if err := f.Finalize(t.Context(), observe(task, kube.PhaseFailed)); err != nil {
 		t.Fatal(err)
 	}
-	kept := tasktest.Scan[string](t, f.pool, `SELECT failure_reason || (SELECT string_agg(content, ' ') FROM codex_task_memory_index)
+	kept := tasktest.Scan[string](t, f.pool, `SELECT failure_reason || (SELECT string_agg(content, ' ') FROM codex_memory_contents)
 		FROM codex_tasks WHERE id = $1`, task.ID)
 	if strings.Contains(kept, token) {
 		t.Errorf("the token is kept in clear: %s", kept)
@@ -264,7 +264,7 @@ func TestRetryThenSuccess(t *testing.T) {
 	if diff := cmp.Diff([]string{event.TypeTaskRequeued, event.TypeTaskFinished}, f.sink.types()); diff != "" {
 		t.Error(diff)
 	}
-	lesson := tasktest.Scan[string](t, f.pool, `SELECT content FROM codex_task_memory_index WHERE task_id = $1 AND kind = 'outcome' ORDER BY ordinal DESC LIMIT 1`, task.ID)
+	lesson := tasktest.Scan[string](t, f.pool, `SELECT content FROM codex_task_memory_index JOIN codex_memory_contents USING (content_hash) WHERE task_id = $1 AND kind = 'outcome' ORDER BY ordinal DESC LIMIT 1`, task.ID)
 	if !strings.Contains(lesson, "Attempt 1 had failed: the agent reported: the limit is below the request") {
 		t.Errorf("the lesson lacks how the first attempt failed:\n%s", lesson)
 	}
@@ -402,7 +402,7 @@ func TestSweep(t *testing.T) {
 		},
 		"its texts were not embedded": {
 			prepare: func(t *testing.T, f *fixture, task query.Task) {
-				tasktest.Exec(t, f.pool, `UPDATE codex_task_memory_index SET created_at = now() - interval '1 minute' WHERE task_id = $1`, task.ID)
+				tasktest.Exec(t, f.pool, `UPDATE codex_memory_contents SET created_at = now() - interval '1 minute'`)
 			},
 			status: "running", events: []string{event.TypeMemoryPending},
 		},

@@ -72,10 +72,13 @@ func (w *world) lived(id, earlier string) {
 		SELECT $1, 2, 1, m.id, 0.75 FROM codex_task_memory_index m WHERE m.task_id = $2 AND m.kind = 'prompt'`, id, earlier)
 	w.exec(`INSERT INTO codex_task_events (task_id, sequence, event_id, event_type, attempt, occurred_at)
 		VALUES ($1, 1, 'a', 'artifact', 2, now())`, id)
-	w.exec(`UPDATE codex_task_memory_index SET embedded_as = 'm@3' WHERE task_id = $1 AND kind = 'prompt'`, id)
-	w.exec(`UPDATE codex_task_memory_index SET embedding_error = 'refused' WHERE task_id = $1 AND kind = 'before'`, id)
-	w.exec(`INSERT INTO codex_task_memory_index (id, task_id, kind, ordinal, content, content_hash, embedded_as)
-		VALUES (gen_random_uuid(), $1, 'event', 1000, 'e', 'h', 'm@3'), (gen_random_uuid(), $1, 'outcome', 0, 'o', 'i', NULL)`, id)
+	w.exec(`UPDATE codex_memory_contents c SET embedded_as = 'm@3' FROM codex_task_memory_index m
+		WHERE m.content_hash = c.content_hash AND m.task_id = $1 AND m.kind = 'prompt'`, id)
+	w.exec(`UPDATE codex_memory_contents c SET embedding_error = 'refused' FROM codex_task_memory_index m
+		WHERE m.content_hash = c.content_hash AND m.task_id = $1 AND m.kind = 'before'`, id)
+	w.exec(`INSERT INTO codex_memory_contents (content_hash, content, embedded_as) VALUES ('h', 'e', 'm@3'), ('i', 'o', NULL)`)
+	w.exec(`INSERT INTO codex_task_memory_index (id, task_id, kind, ordinal, content_hash)
+		VALUES (gen_random_uuid(), $1, 'event', 1000, 'h'), (gen_random_uuid(), $1, 'outcome', 0, 'i')`, id)
 	w.exec(`UPDATE codex_tasks SET status = 'succeeded', updated_by = 'test', attempt = 2, deadline_at = now(),
 		diff_digest = 'sha256:' || repeat('a', 64), diff_unified = '-1' || chr(10) || '+3', diff_summary = 'replicas' WHERE id = $1`, id)
 }

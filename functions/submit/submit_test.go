@@ -42,17 +42,17 @@ func TestSubmitStoresAndAnnounces(t *testing.T) {
 		t.Errorf("the event's traceparent is %q, not of trace %s", trace, traceID)
 	}
 	for sql, want := range map[string]int{
-		"SELECT count(*) FROM codex_outbox WHERE $1 <> ''":                                                                        0,
-		"SELECT count(*) FROM codex_tasks WHERE id::text = $1 AND caller = 'ci' AND trace_parent LIKE '%" + traceID + "%'":        1,
-		"SELECT count(*) FROM codex_task_transitions WHERE task_id::text = $1 AND to_status = 'queued' AND actor = 'graf/submit'": 1,
-		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND kind = 'prompt'":                               1,
-		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND kind = 'before'":                               2,
-		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND namespaces = '{default,knative-eventing}'":     3,
-		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND resource_kinds = '{Deployment,Namespace}'":     3,
-		"SELECT count(*) FROM codex_task_snapshots WHERE task_id::text = $1 AND type = 'before' AND attempt = 0":                  1,
-		"SELECT count(*) FROM codex_task_snapshots WHERE task_id::text = $1 AND manifests::text LIKE '%hunter2%'":                 0,
-		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND (content || metadata::text) LIKE '%hunter2%'":  0,
-		"SELECT count(*) FROM codex_tasks k WHERE id::text = $1 AND k::text LIKE '%" + created.Callback.Token + "%'":              0,
+		"SELECT count(*) FROM codex_outbox WHERE $1 <> ''":                                                                                                                       0,
+		"SELECT count(*) FROM codex_tasks WHERE id::text = $1 AND caller = 'ci' AND trace_parent LIKE '%" + traceID + "%'":                                                       1,
+		"SELECT count(*) FROM codex_task_transitions WHERE task_id::text = $1 AND to_status = 'queued' AND actor = 'graf/submit'":                                                1,
+		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND kind = 'prompt'":                                                                              1,
+		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND kind = 'before'":                                                                              2,
+		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND namespaces = '{default,knative-eventing}'":                                                    3,
+		"SELECT count(*) FROM codex_task_memory_index WHERE task_id::text = $1 AND resource_kinds = '{Deployment,Namespace}'":                                                    3,
+		"SELECT count(*) FROM codex_task_snapshots WHERE task_id::text = $1 AND type = 'before' AND attempt = 0":                                                                 1,
+		"SELECT count(*) FROM codex_task_snapshots WHERE task_id::text = $1 AND manifests::text LIKE '%hunter2%'":                                                                0,
+		"SELECT count(*) FROM codex_task_memory_index JOIN codex_memory_contents USING (content_hash) WHERE task_id::text = $1 AND (content || metadata::text) LIKE '%hunter2%'": 0,
+		"SELECT count(*) FROM codex_tasks k WHERE id::text = $1 AND k::text LIKE '%" + created.Callback.Token + "%'":                                                             0,
 	} {
 		if got := w.count(sql, id); got != want {
 			t.Errorf("%s: %d, want %d", sql, got, want)

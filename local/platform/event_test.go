@@ -106,7 +106,7 @@ func (s *system) awaitSettled(t *testing.T, ids []string) {
 	t.Helper()
 	eventually(t, "all texts have vectors", func() bool {
 		var left int
-		err := s.pool.QueryRow(within(t), `SELECT count(*) FROM codex_task_memory_index
+		err := s.pool.QueryRow(within(t), `SELECT count(*) FROM codex_task_memory_index JOIN codex_memory_contents USING (content_hash)
 WHERE task_id = ANY($1::uuid[]) AND embedded_as IS NULL`, ids).Scan(&left)
 		return err == nil && left == 0
 	})

@@ -18,7 +18,8 @@ import (
 // TestPipeline runs all that needs no fault on one platform.
 func TestPipeline(t *testing.T) {
 	t.Parallel()
-	s := startSystem(t, "GRAF_SLOTS_PER_NAMESPACE=1")
+	// Streams hear of the end by notification: a poll would come too late.
+	s := startSystem(t, "GRAF_SLOTS_PER_NAMESPACE=1", "GRAF_STREAM_POLL=1m")
 	for name, test := range map[string]func(*testing.T, *system){
 		"a task is done and teaches the next":            testTeaches,
 		"a failed attempt explains itself to the next":   testSecondAttempt,

@@ -11,11 +11,11 @@ import (
 // Nearest is the vector part of a search.
 func Nearest(ctx context.Context, db *pgxpool.Pool, q Query, limit int) ([]uuid.UUID, error) {
 	return ids(ctx, db, q, limit, func(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
-		passing, err := estimatePassing(ctx, tx, q)
+		size, err := estimate(ctx, tx, q)
 		if err != nil {
 			return nil, err
 		}
-		return nearest(ctx, tx, q, passing, limit)
+		return nearest(ctx, tx, q, size, limit)
 	})
 }
 
@@ -26,7 +26,12 @@ func NearestByGraph(ctx context.Context, db *pgxpool.Pool, q Query, limit int) (
 
 // NearestExact is Nearest where few do.
 func NearestExact(ctx context.Context, db *pgxpool.Pool, q Query, limit int) ([]uuid.UUID, error) {
-	return ids(ctx, db, q, limit, nearestExactly)
+	return ids(ctx, db, q, limit, nearestOfPassing)
+}
+
+// NearestOfAll is Nearest where there are few texts.
+func NearestOfAll(ctx context.Context, db *pgxpool.Pool, q Query, limit int) ([]uuid.UUID, error) {
+	return ids(ctx, db, q, limit, nearestOfAll)
 }
 
 func ids(ctx context.Context, db *pgxpool.Pool, q Query, limit int,

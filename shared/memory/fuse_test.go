@@ -69,7 +69,7 @@ func TestChoose(t *testing.T) {
 	weigh := func(memories ...float64) []term {
 		terms := make([]term, len(memories))
 		for i, n := range memories {
-			terms[i] = term{position: i, memories: n, weight: inverseFrequency(100_000, n)}
+			terms[i] = term{position: i, texts: n, weight: inverseFrequency(100_000, n)}
 		}
 		choose(terms)
 		return terms
@@ -85,7 +85,7 @@ func TestChoose(t *testing.T) {
 	if n := searched(weigh(10, 30_000, 500)); n != 2 {
 		t.Errorf("%d terms, want the two that are rare enough", n)
 	}
-	if terms := weigh(50_000, 30_000); searched(terms) != 1 || terms[0].memories != 30_000 || !terms[0].searched {
+	if terms := weigh(50_000, 30_000); searched(terms) != 1 || terms[0].texts != 30_000 || !terms[0].searched {
 		t.Errorf("%+v: want the rarer one alone where all are common", terms)
 	}
 	if n := searched(weigh(make([]float64, 100)...)); n != maxTerms {

@@ -35,14 +35,14 @@ func search(ctx context.Context, tx pgx.Tx, q Query) (Results, error) {
 	results := Results{Mode: ModeHybrid}
 	// Deduplication and the bound on a task's share drop some of the pool.
 	pool := max(minPool, poolPerHit*q.Limit)
-	passing, err := estimatePassing(ctx, tx, q)
+	size, err := estimate(ctx, tx, q)
 	if err != nil {
 		return Results{}, err
 	}
 	var rankings [][]candidate
 	var words []term
 	if q.Vector != nil {
-		ranking, err := nearest(ctx, tx, q, passing, pool)
+		ranking, err := nearest(ctx, tx, q, size, pool)
 		if err != nil {
 			return Results{}, fmt.Errorf("by vector: %w", err)
 		}
@@ -54,7 +54,7 @@ func search(ctx context.Context, tx pgx.Tx, q Query) (Results, error) {
 		var ranking []candidate
 		var err error
 		if words, err = queryTerms(ctx, tx, q.Text); err == nil {
-			ranking, err = matching(ctx, tx, q, words, passing, pool)
+			ranking, err = matching(ctx, tx, q, words, size, pool)
 		}
 		if err != nil {
 			return Results{}, fmt.Errorf("by text: %w", err)
@@ -84,9 +84,10 @@ func load(ctx context.Context, tx pgx.Tx, found []candidate, words []term) ([]Hi
 		}
 	}
 	rows, err := tx.Query(ctx, `
-		SELECT wanted.position, m.kind, m.content, m.metadata, m.created_at
+		SELECT wanted.position, m.kind, c.content, m.metadata, m.created_at
 		FROM unnest($1::uuid[]) WITH ORDINALITY AS wanted (id, position)
-		JOIN codex_task_memory_index m ON m.id = wanted.id`, ids)
+		JOIN codex_task_memory_index m ON m.id = wanted.id
+		JOIN codex_memory_contents c ON c.content_hash = m.content_hash`, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -136,18 +136,21 @@ func fill(b *testing.B, db *pgxpool.Pool, c *corpus) {
 		tasks[i] = newID()
 	}
 	insertBenchTasks(b, db, tasks)
-	vectors := make([][]any, 0, benchRows)
+	vectors, contents := make([][]any, 0, benchRows), make([][]any, 0, benchRows)
 	copyRows(ctx, b, db, "codex_task_memory_index",
-		[]string{"id", "task_id", "kind", "ordinal", "content", "content_hash", "namespaces", "tags", "embedded_as"},
+		[]string{"id", "task_id", "kind", "ordinal", "content_hash", "namespaces", "tags"},
 		func(i int) []any {
 			t := c.topic()
 			text := c.text(t, 30+c.random.IntN(120))
 			hash := embedding.ContentHash(text)
 			vectors = append(vectors, []any{hash[:], benchModel, corpusDimension, pgvector.NewHalfVector(c.vector(t))})
+			contents = append(contents, []any{hash[:], text, benchModel + "@512"})
 			task := i / benchRowsPerTask
-			return []any{newID(), tasks[task], benchKinds[i%len(benchKinds)], i, text, hash[:],
-				benchNamespaces(task), []string{}, benchModel + "@512"}
+			return []any{newID(), tasks[task], benchKinds[i%len(benchKinds)], i, hash[:],
+				benchNamespaces(task), []string{}}
 		})
+	copyRows(ctx, b, db, "codex_memory_contents", []string{"content_hash", "content", "embedded_as"},
+		func(i int) []any { return contents[i] })
 	indexes := dropIndexes(ctx, b, db)
 	copyRows(ctx, b, db, "codex_embeddings", []string{"content_hash", "model", "dimension", "embedding"},
 		func(i int) []any { return vectors[i] })
@@ -155,7 +158,7 @@ func fill(b *testing.B, db *pgxpool.Pool, c *corpus) {
 	for _, index := range indexes {
 		exec(ctx, b, db, index)
 	}
-	exec(ctx, b, db, "VACUUM ANALYZE codex_embeddings, codex_task_memory_index")
+	exec(ctx, b, db, "VACUUM ANALYZE codex_embeddings, codex_memory_contents, codex_task_memory_index")
 	b.Logf("indexed after %s", time.Since(start).Round(time.Second))
 }
 

@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,44 +15,63 @@ const (
 	// efSearch is how many of the graph's nodes a scan keeps in view: the
 	// trade of recall against time, see BenchmarkSearch.
 	efSearch = 100
-	// exactBelow is below how many memories that pass the filters each of them
-	// is compared. Where few pass, a walk along the graph meets too many that
-	// do not, and gives up before it has enough.
+	// exactBelow is below how many each text, or each memory that passes the
+	// filters, is compared. Where few pass, a walk along the graph meets too
+	// many that do not, and gives up before it has enough.
 	exactBelow = 4000
 	// retryBelow is the same for a walk that found fewer than it should have: a
 	// crowd of nearly equal vectors can cut others off from the graph.
 	retryBelow = 5 * exactBelow
 )
 
-// nearest ranks at most limit memories by the cosine of their vector to q's.
-// passing is about how many memories pass q's filters.
-func nearest(ctx context.Context, tx pgx.Tx, q Query, passing float64, limit int) ([]candidate, error) {
-	if passing < exactBelow {
-		return nearestExactly(ctx, tx, q, limit)
-	}
-	found, err := nearestByGraph(ctx, tx, q, limit)
-	if err == nil && len(found) < limit && passing < retryBelow {
-		return nearestExactly(ctx, tx, q, limit)
-	}
-	return found, err
+// size is about how much a search has to do with.
+type size struct {
+	// texts is how many there are.
+	texts float64
+	// passing is how many memories pass the query's filters.
+	passing float64
 }
 
-// estimatePassing tells about how many memories pass q's filters. It asks the
-// planner, because to count those that pass an unselective filter would cost
-// more than the search.
-func estimatePassing(ctx context.Context, tx pgx.Tx, q Query) (float64, error) {
+// estimate asks the planner, because to count those that pass an unselective
+// filter would cost more than the search.
+func estimate(ctx context.Context, tx pgx.Tx, q Query) (size, error) {
 	arguments := pgx.NamedArgs{}
-	var plan []struct {
-		Plan struct {
-			Rows float64 `json:"Plan Rows"`
+	var batch pgx.Batch
+	batch.Queue("EXPLAIN (FORMAT JSON) SELECT FROM codex_memory_contents")
+	batch.Queue("EXPLAIN (FORMAT JSON) SELECT FROM codex_task_memory_index m WHERE "+q.filter(arguments), arguments)
+	answers := tx.SendBatch(ctx, &batch)
+	var s size
+	var err error
+	for _, rows := range []*float64{&s.texts, &s.passing} {
+		var plan []struct {
+			Plan struct {
+				Rows float64 `json:"Plan Rows"`
+			}
 		}
+		if err = answers.QueryRow().Scan(&plan); err != nil {
+			break
+		}
+		*rows = plan[0].Plan.Rows
 	}
-	err := tx.QueryRow(ctx, "EXPLAIN (FORMAT JSON) SELECT FROM codex_task_memory_index m WHERE "+q.filter(arguments),
-		arguments).Scan(&plan)
-	if err != nil {
-		return 0, fmt.Errorf("estimate how many memories pass the filters: %w", err)
+	if err = errors.Join(err, answers.Close()); err != nil {
+		return size{}, fmt.Errorf("estimate how many memories pass the filters: %w", err)
 	}
-	return plan[0].Plan.Rows, nil
+	return s, nil
+}
+
+// nearest ranks at most limit memories by the cosine of their vector to q's.
+func nearest(ctx context.Context, tx pgx.Tx, q Query, s size, limit int) ([]candidate, error) {
+	switch {
+	case s.texts < exactBelow:
+		return nearestOfAll(ctx, tx, q, limit)
+	case s.passing < exactBelow:
+		return nearestOfPassing(ctx, tx, q, limit)
+	}
+	found, err := nearestByGraph(ctx, tx, q, limit)
+	if err == nil && len(found) < limit && s.passing < retryBelow {
+		return nearestOfPassing(ctx, tx, q, limit)
+	}
+	return found, err
 }
 
 // nearestByGraph walks the HNSW index of q's dimension, on and on until limit
@@ -66,27 +86,48 @@ func nearestByGraph(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candi
 	}
 	arguments := q.vectorArguments()
 	// The index is partial and on an expression: the dimension must stand in
-	// the statement. One text may be many tasks': the newest stands for it.
-	// The vectors are not in a subselect, which would be planned for all rows.
+	// the statement. The vectors are not in a subselect, which would be planned
+	// for all rows.
 	found, err := candidates(ctx, tx, fmt.Sprintf(`
-		SELECT m.id, m.task_id, e.content_hash, 1 - (e.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d))
-		FROM codex_embeddings e
-		CROSS JOIN LATERAL (
-		    SELECT m.id, m.task_id FROM codex_task_memory_index m
-		    WHERE m.content_hash = e.content_hash AND %[2]s
-		    ORDER BY m.id DESC LIMIT 1) m
-		WHERE e.dimension = %[1]d AND e.model = @model
-		ORDER BY e.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)
+		SELECT m.id, m.task_id, c.content_hash, 1 - (c.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d))
+		FROM codex_embeddings c
+		CROSS JOIN LATERAL (`+newestPassing+`) m
+		WHERE c.dimension = %[1]d AND c.model = @model
+		ORDER BY c.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)
 		LIMIT %[3]d`, q.Dimension, q.filter(arguments), limit), arguments, byVector)
 	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(b.similarity, a.similarity) })
 	return found, err
 }
 
-// nearestExactly compares q's vector with that of every memory that passes the
-// filters.
-func nearestExactly(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
+// nearestOfAll compares q's vector with that of every text, whose memories are
+// looked at in the order of their similarity until enough pass the filters.
+func nearestOfAll(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
 	arguments := q.vectorArguments()
 	// In one piece, or the planner could put the graph back in.
+	return candidates(ctx, tx, fmt.Sprintf(`
+		WITH compared AS MATERIALIZED (
+		    SELECT e.content_hash, 1 - (e.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)) AS similarity
+		    FROM codex_embeddings e
+		    WHERE e.dimension = %[1]d AND e.model = @model)
+		SELECT m.id, m.task_id, c.content_hash, c.similarity
+		FROM (SELECT * FROM compared ORDER BY similarity DESC, content_hash) c
+		CROSS JOIN LATERAL (`+newestPassing+`) m
+		ORDER BY c.similarity DESC, c.content_hash
+		LIMIT %[3]d`, q.Dimension, q.filter(arguments), limit), arguments, byVector)
+}
+
+// newestPassing is, in a statement that is formatted with the filter as its
+// second value, the memory that stands for the text c: one text may be many
+// tasks'.
+const newestPassing = `
+		    SELECT m.id, m.task_id FROM codex_task_memory_index m
+		    WHERE m.content_hash = c.content_hash AND %[2]s
+		    ORDER BY m.id DESC LIMIT 1`
+
+// nearestOfPassing compares q's vector with that of every memory that passes the
+// filters.
+func nearestOfPassing(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candidate, error) {
+	arguments := q.vectorArguments()
 	return candidates(ctx, tx, fmt.Sprintf(`
 		WITH compared AS MATERIALIZED (
 		    SELECT DISTINCT ON (m.content_hash) m.id, m.task_id, m.content_hash,

@@ -9,7 +9,8 @@ import (
 )
 
 // AnnounceFinished announces that task, as it stands in the transaction, has
-// reached its end. source is the function that brought it there.
+// reached its end, and wakes those who follow it once that is committed. source
+// is the function that brought it there.
 func (t *Tx) AnnounceFinished(ctx context.Context, source string, task query.Task) error {
 	artifacts, err := t.CountArtifacts(ctx, task.ID)
 	if err != nil {
@@ -23,6 +24,7 @@ func (t *Tx) AnnounceFinished(ctx context.Context, source string, task query.Tas
 	})
 	e.SetExtension(event.ExtensionTaskStatus, task.Status)
 	t.Announce(e)
+	t.ended = append(t.ended, task.ID)
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -55,6 +56,7 @@ type Tx struct {
 	// Raw is the transaction itself, for statements that sqlc cannot type.
 	Raw    pgx.Tx
 	events []event.Event
+	ended  []uuid.UUID
 }
 
 // Announce adds events that are published if, and only if, the transaction commits.
@@ -66,6 +68,7 @@ func (t *Tx) Announce(events ...event.Event) { t.events = append(t.events, event
 // published is logged and no error, because the sweep will publish it.
 func (o *Outbox) Transact(ctx context.Context, fn func(*Tx) error) error {
 	var rows []row
+	var ended []uuid.UUID
 	err := postgres.Transact(ctx, o.pool, func(raw pgx.Tx) error {
 		tx := &Tx{Queries: query.New(raw), Raw: raw}
 		if err := fn(tx); err != nil {
@@ -73,10 +76,16 @@ func (o *Outbox) Transact(ctx context.Context, fn func(*Tx) error) error {
 		}
 		var err error
 		rows, err = appendEvents(ctx, tx)
+		ended = tx.ended
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	for _, task := range ended {
+		if err := postgres.NotifyTask(ctx, o.pool, task); err != nil {
+			o.log.WarnContext(ctx, "followers will look by themselves", "error", err)
+		}
 	}
 	if len(rows) > 0 {
 		// The state is committed: a caller that goes away must not stop this.

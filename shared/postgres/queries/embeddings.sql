@@ -1,32 +1,27 @@
--- name: LinkEmbedded :execrows
--- LinkEmbedded marks memories whose content already has its vector.
-UPDATE codex_task_memory_index m SET embedded_as = @model::text || '@' || @dimension::integer
-WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL
-  AND m.task_id = @task_id
-  AND EXISTS (SELECT FROM codex_embeddings e
-              WHERE e.content_hash = m.content_hash AND e.model = @model AND e.dimension = @dimension);
-
 -- name: PendingContents :many
--- PendingContents lists a task's texts without a vector, those of its prompt first.
-SELECT m.content_hash, min(m.content)::text AS content, bool_or(m.kind = 'prompt')::boolean AS is_prompt
-FROM codex_task_memory_index m
-WHERE m.task_id = @task_id AND m.embedded_as IS NULL AND m.embedding_error IS NULL
-GROUP BY m.content_hash ORDER BY is_prompt DESC, min(m.ordinal) LIMIT @max_rows;
+-- PendingContents lists a task's texts that lack a vector of the model, those of
+-- its prompt first.
+SELECT c.content_hash, c.content, m.is_prompt
+FROM (SELECT content_hash, bool_or(kind = 'prompt')::boolean AS is_prompt, min(ordinal) AS ordinal
+      FROM codex_task_memory_index WHERE task_id = @task_id GROUP BY content_hash) AS m
+JOIN codex_memory_contents c ON c.content_hash = m.content_hash
+WHERE c.embedded_as IS DISTINCT FROM @model_key::text AND c.embedding_error IS NULL
+ORDER BY m.is_prompt DESC, m.ordinal LIMIT @max_rows;
 
 -- name: PendingTasks :many
 -- PendingTasks lists tasks with texts that have waited longer than min_age.
 SELECT m.task_id
-FROM codex_task_memory_index m
-WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL AND m.created_at <= now() - @min_age::interval
-GROUP BY m.task_id ORDER BY min(m.created_at) LIMIT @max_rows;
+FROM codex_memory_contents c
+JOIN LATERAL (SELECT i.task_id FROM codex_task_memory_index i WHERE i.content_hash = c.content_hash LIMIT 1) AS m ON true
+WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL AND c.created_at <= now() - @min_age::interval
+GROUP BY m.task_id ORDER BY min(c.created_at) LIMIT @max_rows;
 
 -- name: OutdatedContents :many
 -- OutdatedContents lists texts whose last vector was made by another model.
 -- Below or above, not unequal: these two the index can look up.
-SELECT DISTINCT ON (o.content_hash) o.content_hash, o.content
-FROM (SELECT m.content_hash, m.content FROM codex_task_memory_index m
-      WHERE m.embedded_as < @model_key::text OR m.embedded_as > @model_key::text
-      LIMIT @max_rows) AS o;
+SELECT c.content_hash, c.content FROM codex_memory_contents c
+WHERE (c.embedded_as < @model_key::text OR c.embedded_as > @model_key::text) AND c.embedding_error IS NULL
+LIMIT @max_rows;
 
 -- name: ClaimContents :many
 -- ClaimContents takes those of the contents that nobody else is embedding.
@@ -35,6 +30,11 @@ SELECT unnest(@content_hashes::bytea[]), @model::text, @dimension::integer, now(
 ON CONFLICT (content_hash, model, dimension) DO UPDATE SET claimed_until = excluded.claimed_until
     WHERE codex_embedding_claims.claimed_until < now()
 RETURNING content_hash;
+
+-- name: EmbeddedContents :many
+-- EmbeddedContents lists those of the contents that have a vector of the model.
+SELECT content_hash FROM codex_embeddings
+WHERE content_hash = ANY(@content_hashes::bytea[]) AND model = @model AND dimension = @dimension;
 
 -- name: ReleaseContents :exec
 DELETE FROM codex_embedding_claims
@@ -47,30 +47,33 @@ SELECT unnest(@content_hashes::bytea[]), @model::text, @dimension::integer,
 ON CONFLICT DO NOTHING;
 
 -- name: MarkEmbedded :exec
-UPDATE codex_task_memory_index SET embedded_as = @model::text || '@' || @dimension::integer, embedding_error = NULL
+UPDATE codex_memory_contents SET embedded_as = @model::text || '@' || @dimension::integer, embedding_error = NULL
 WHERE content_hash = ANY(@content_hashes::bytea[]);
 
 -- name: MarkContentsFailed :exec
 -- MarkContentsFailed gives up on texts that the model refuses.
-UPDATE codex_task_memory_index SET embedding_error = @reason::text
-WHERE content_hash = ANY(@content_hashes::bytea[]) AND embedded_as IS NULL;
+UPDATE codex_memory_contents SET embedding_error = @reason::text
+WHERE content_hash = ANY(@content_hashes::bytea[]);
 
 -- name: MarkTaskFailed :execrows
 -- MarkTaskFailed gives up on a task's texts after the last retry.
-UPDATE codex_task_memory_index SET embedding_error = @reason::text
-WHERE task_id = @task_id AND embedded_as IS NULL AND embedding_error IS NULL;
+UPDATE codex_memory_contents SET embedding_error = @reason::text
+WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHERE m.task_id = @task_id)
+  AND embedded_as IS NULL AND embedding_error IS NULL;
 
 -- name: ReviveTask :exec
 -- ReviveTask lets a task's texts that were given up wait for their vectors again.
-UPDATE codex_task_memory_index SET embedding_error = NULL
-WHERE task_id = @task_id AND embedded_as IS NULL AND embedding_error IS NOT NULL;
+UPDATE codex_memory_contents SET embedding_error = NULL
+WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHERE m.task_id = @task_id)
+  AND embedding_error IS NOT NULL;
 
 -- name: CountPending :one
 -- CountPending counts texts, up to a bound, that have waited longer than min_age.
 SELECT count(*) FROM (
-    SELECT FROM codex_task_memory_index
-    WHERE embedded_as IS NULL AND embedding_error IS NULL
-      AND created_at <= now() - @min_age::interval LIMIT 1000) AS pending;
+    SELECT FROM codex_memory_contents c
+    WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL AND c.created_at <= now() - @min_age::interval
+      AND EXISTS (SELECT FROM codex_task_memory_index m WHERE m.content_hash = c.content_hash)
+    LIMIT 1000) AS pending;
 
 -- name: GetPromptVector :one
 -- GetPromptVector reads the vector of the start of a task's prompt.

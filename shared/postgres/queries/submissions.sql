@@ -80,12 +80,15 @@ ORDER BY a.event_sequence, a.name, a.id LIMIT @max_rows;
 
 -- name: CountTaskMemories :many
 -- CountTaskMemories tells how far the vectors of each part of a task are.
-SELECT kind,
-       count(*) FILTER (WHERE embedded_as IS NULL AND embedding_error IS NULL) AS pending,
-       count(*) FILTER (WHERE embedded_as IS NULL AND embedding_error IS NOT NULL) AS failed
-FROM codex_task_memory_index WHERE task_id = $1 GROUP BY kind;
+SELECT m.kind,
+       count(*) FILTER (WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL) AS pending,
+       count(*) FILTER (WHERE c.embedded_as IS NULL AND c.embedding_error IS NOT NULL) AS failed
+FROM codex_task_memory_index m JOIN codex_memory_contents c ON c.content_hash = m.content_hash
+WHERE m.task_id = $1 GROUP BY m.kind;
 
 -- name: ListTaskRecalls :many
-SELECT r.attempt, r.memory_id, r.score, m.content, m.task_id, m.kind
-FROM codex_task_recalls r JOIN codex_task_memory_index m ON m.id = r.memory_id
+SELECT r.attempt, r.memory_id, r.score, c.content, m.task_id, m.kind
+FROM codex_task_recalls r
+JOIN codex_task_memory_index m ON m.id = r.memory_id
+JOIN codex_memory_contents c ON c.content_hash = m.content_hash
 WHERE r.task_id = @task_id ORDER BY r.attempt, r.rank LIMIT @max_rows;

@@ -56,9 +56,10 @@ func (q *Queries) ClaimContents(ctx context.Context, arg ClaimContentsParams) ([
 
 const countPending = `-- name: CountPending :one
 SELECT count(*) FROM (
-    SELECT FROM codex_task_memory_index
-    WHERE embedded_as IS NULL AND embedding_error IS NULL
-      AND created_at <= now() - $1::interval LIMIT 1000) AS pending
+    SELECT FROM codex_memory_contents c
+    WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL AND c.created_at <= now() - $1::interval
+      AND EXISTS (SELECT FROM codex_task_memory_index m WHERE m.content_hash = c.content_hash)
+    LIMIT 1000) AS pending
 `
 
 // CountPending counts texts, up to a bound, that have waited longer than min_age.
@@ -67,6 +68,32 @@ func (q *Queries) CountPending(ctx context.Context, minAge time.Duration) (int64
 	var count int64
 	err := row.Scan(&count)
 	return count, err
+}
+
+const embeddedContents = `-- name: EmbeddedContents :many
+SELECT content_hash FROM codex_embeddings
+WHERE content_hash = ANY($1::bytea[]) AND model = $2 AND dimension = $3
+`
+
+// EmbeddedContents lists those of the contents that have a vector of the model.
+func (q *Queries) EmbeddedContents(ctx context.Context, contentHashes [][]byte, model string, dimension int32) ([][]byte, error) {
+	rows, err := q.db.Query(ctx, embeddedContents, contentHashes, model, dimension)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := [][]byte{}
+	for rows.Next() {
+		var content_hash []byte
+		if err := rows.Scan(&content_hash); err != nil {
+			return nil, err
+		}
+		items = append(items, content_hash)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const getPromptVector = `-- name: GetPromptVector :one
@@ -107,26 +134,9 @@ func (q *Queries) InsertEmbeddings(ctx context.Context, arg InsertEmbeddingsPara
 	return err
 }
 
-const linkEmbedded = `-- name: LinkEmbedded :execrows
-UPDATE codex_task_memory_index m SET embedded_as = $1::text || '@' || $2::integer
-WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL
-  AND m.task_id = $3
-  AND EXISTS (SELECT FROM codex_embeddings e
-              WHERE e.content_hash = m.content_hash AND e.model = $1 AND e.dimension = $2)
-`
-
-// LinkEmbedded marks memories whose content already has its vector.
-func (q *Queries) LinkEmbedded(ctx context.Context, model string, dimension int32, taskID uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, linkEmbedded, model, dimension, taskID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const markContentsFailed = `-- name: MarkContentsFailed :exec
-UPDATE codex_task_memory_index SET embedding_error = $1::text
-WHERE content_hash = ANY($2::bytea[]) AND embedded_as IS NULL
+UPDATE codex_memory_contents SET embedding_error = $1::text
+WHERE content_hash = ANY($2::bytea[])
 `
 
 // MarkContentsFailed gives up on texts that the model refuses.
@@ -136,7 +146,7 @@ func (q *Queries) MarkContentsFailed(ctx context.Context, reason string, content
 }
 
 const markEmbedded = `-- name: MarkEmbedded :exec
-UPDATE codex_task_memory_index SET embedded_as = $1::text || '@' || $2::integer, embedding_error = NULL
+UPDATE codex_memory_contents SET embedded_as = $1::text || '@' || $2::integer, embedding_error = NULL
 WHERE content_hash = ANY($3::bytea[])
 `
 
@@ -146,8 +156,9 @@ func (q *Queries) MarkEmbedded(ctx context.Context, model string, dimension int3
 }
 
 const markTaskFailed = `-- name: MarkTaskFailed :execrows
-UPDATE codex_task_memory_index SET embedding_error = $1::text
-WHERE task_id = $2 AND embedded_as IS NULL AND embedding_error IS NULL
+UPDATE codex_memory_contents SET embedding_error = $1::text
+WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHERE m.task_id = $2)
+  AND embedded_as IS NULL AND embedding_error IS NULL
 `
 
 // MarkTaskFailed gives up on a task's texts after the last retry.
@@ -160,10 +171,9 @@ func (q *Queries) MarkTaskFailed(ctx context.Context, reason string, taskID uuid
 }
 
 const outdatedContents = `-- name: OutdatedContents :many
-SELECT DISTINCT ON (o.content_hash) o.content_hash, o.content
-FROM (SELECT m.content_hash, m.content FROM codex_task_memory_index m
-      WHERE m.embedded_as < $1::text OR m.embedded_as > $1::text
-      LIMIT $2) AS o
+SELECT c.content_hash, c.content FROM codex_memory_contents c
+WHERE (c.embedded_as < $1::text OR c.embedded_as > $1::text) AND c.embedding_error IS NULL
+LIMIT $2
 `
 
 type OutdatedContentsRow struct {
@@ -194,10 +204,12 @@ func (q *Queries) OutdatedContents(ctx context.Context, modelKey string, maxRows
 }
 
 const pendingContents = `-- name: PendingContents :many
-SELECT m.content_hash, min(m.content)::text AS content, bool_or(m.kind = 'prompt')::boolean AS is_prompt
-FROM codex_task_memory_index m
-WHERE m.task_id = $1 AND m.embedded_as IS NULL AND m.embedding_error IS NULL
-GROUP BY m.content_hash ORDER BY is_prompt DESC, min(m.ordinal) LIMIT $2
+SELECT c.content_hash, c.content, m.is_prompt
+FROM (SELECT content_hash, bool_or(kind = 'prompt')::boolean AS is_prompt, min(ordinal) AS ordinal
+      FROM codex_task_memory_index WHERE task_id = $1 GROUP BY content_hash) AS m
+JOIN codex_memory_contents c ON c.content_hash = m.content_hash
+WHERE c.embedded_as IS DISTINCT FROM $2::text AND c.embedding_error IS NULL
+ORDER BY m.is_prompt DESC, m.ordinal LIMIT $3
 `
 
 type PendingContentsRow struct {
@@ -206,9 +218,10 @@ type PendingContentsRow struct {
 	IsPrompt    bool
 }
 
-// PendingContents lists a task's texts without a vector, those of its prompt first.
-func (q *Queries) PendingContents(ctx context.Context, taskID uuid.UUID, maxRows int32) ([]PendingContentsRow, error) {
-	rows, err := q.db.Query(ctx, pendingContents, taskID, maxRows)
+// PendingContents lists a task's texts that lack a vector of the model, those of
+// its prompt first.
+func (q *Queries) PendingContents(ctx context.Context, taskID uuid.UUID, modelKey string, maxRows int32) ([]PendingContentsRow, error) {
+	rows, err := q.db.Query(ctx, pendingContents, taskID, modelKey, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -229,9 +242,10 @@ func (q *Queries) PendingContents(ctx context.Context, taskID uuid.UUID, maxRows
 
 const pendingTasks = `-- name: PendingTasks :many
 SELECT m.task_id
-FROM codex_task_memory_index m
-WHERE m.embedded_as IS NULL AND m.embedding_error IS NULL AND m.created_at <= now() - $1::interval
-GROUP BY m.task_id ORDER BY min(m.created_at) LIMIT $2
+FROM codex_memory_contents c
+JOIN LATERAL (SELECT i.task_id FROM codex_task_memory_index i WHERE i.content_hash = c.content_hash LIMIT 1) AS m ON true
+WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL AND c.created_at <= now() - $1::interval
+GROUP BY m.task_id ORDER BY min(c.created_at) LIMIT $2
 `
 
 // PendingTasks lists tasks with texts that have waited longer than min_age.
@@ -266,8 +280,9 @@ func (q *Queries) ReleaseContents(ctx context.Context, contentHashes [][]byte, m
 }
 
 const reviveTask = `-- name: ReviveTask :exec
-UPDATE codex_task_memory_index SET embedding_error = NULL
-WHERE task_id = $1 AND embedded_as IS NULL AND embedding_error IS NOT NULL
+UPDATE codex_memory_contents SET embedding_error = NULL
+WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHERE m.task_id = $1)
+  AND embedding_error IS NOT NULL
 `
 
 // ReviveTask lets a task's texts that were given up wait for their vectors again.

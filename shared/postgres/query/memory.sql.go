@@ -13,12 +13,19 @@ import (
 )
 
 const insertMemories = `-- name: InsertMemories :exec
+WITH contents AS (
+    INSERT INTO codex_memory_contents (content_hash, content)
+    SELECT DISTINCT ON (c.content_hash) c.content_hash, c.content
+    FROM (SELECT unnest($4::bytea[]) AS content_hash, unnest($10::text[]) AS content) AS c
+    ORDER BY c.content_hash
+    ON CONFLICT (content_hash) DO UPDATE SET embedding_error = NULL
+        WHERE codex_memory_contents.embedding_error IS NOT NULL)
 INSERT INTO codex_task_memory_index
-    (id, kind, ordinal, content, content_hash, metadata,
+    (id, kind, ordinal, content_hash, metadata,
      task_id, namespaces, resource_kinds, tags)
 SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::bigint[]),
-       unnest($4::text[]), unnest($5::bytea[]), unnest($6::jsonb[]),
-       $7::uuid, $8::text[], $9::text[], $10::text[]
+       unnest($4::bytea[]), unnest($5::jsonb[]),
+       $6::uuid, $7::text[], $8::text[], $9::text[]
 ON CONFLICT (task_id, kind, ordinal) DO NOTHING
 `
 
@@ -26,29 +33,30 @@ type InsertMemoriesParams struct {
 	Ids           []uuid.UUID
 	Kinds         []string
 	Ordinals      []int64
-	Contents      []string
 	ContentHashes [][]byte
 	Metadatas     []json.RawMessage
 	TaskID        uuid.UUID
 	Namespaces    []string
 	ResourceKinds []string
 	Tags          []string
+	Contents      []string
 }
 
 // InsertMemories adds memories; one that is there already (same task, kind and
-// ordinal) is left as it is.
+// ordinal) is left as it is. A text that was given up is tried again. In the
+// order of the hashes, so that two who write the same texts do not deadlock.
 func (q *Queries) InsertMemories(ctx context.Context, arg InsertMemoriesParams) error {
 	_, err := q.db.Exec(ctx, insertMemories,
 		arg.Ids,
 		arg.Kinds,
 		arg.Ordinals,
-		arg.Contents,
 		arg.ContentHashes,
 		arg.Metadatas,
 		arg.TaskID,
 		arg.Namespaces,
 		arg.ResourceKinds,
 		arg.Tags,
+		arg.Contents,
 	)
 	return err
 }

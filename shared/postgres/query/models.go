@@ -53,6 +53,15 @@ type CodexEmbeddingClaim struct {
 	ClaimedUntil time.Time
 }
 
+type CodexMemoryContent struct {
+	ContentHash    []byte
+	Content        string
+	Fts            interface{}
+	EmbeddedAs     *string
+	EmbeddingError *string
+	CreatedAt      time.Time
+}
+
 type DeadLetter struct {
 	ID          uuid.UUID
 	EventID     string
@@ -86,20 +95,16 @@ type Event struct {
 }
 
 type Memory struct {
-	ID             uuid.UUID
-	TaskID         uuid.UUID
-	Kind           string
-	Ordinal        int64
-	Content        string
-	ContentHash    []byte
-	Namespaces     []string
-	ResourceKinds  []string
-	Tags           []string
-	Metadata       json.RawMessage
-	Fts            interface{}
-	EmbeddedAs     *string
-	EmbeddingError *string
-	CreatedAt      time.Time
+	ID            uuid.UUID
+	TaskID        uuid.UUID
+	Kind          string
+	Ordinal       int64
+	ContentHash   []byte
+	Namespaces    []string
+	ResourceKinds []string
+	Tags          []string
+	Metadata      json.RawMessage
+	CreatedAt     time.Time
 }
 
 type OutboxRow struct {
