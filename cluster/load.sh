@@ -14,7 +14,7 @@ main() {
   alive containerd || fail "there is no cluster" "make cluster"
   local image=$1 tar=$2
   ! present "$image" || return 0
-  quietly import "$tar" || fail "containerd did not take $tar" "its log: $state/log/containerd.log"
+  quietly ctr images import "$tar" || fail "containerd did not take $tar" "its log: $state/log/containerd.log"
   present "$image" || fail "$tar holds no image named $image" "see: tar -xOf $tar manifest.json"
 }
 

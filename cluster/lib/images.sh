@@ -7,11 +7,6 @@ image_name() {
   printf 'dev.local/cluster-%s-%s:%s\n' "$1" "$2" "${digests[$1]}"
 }
 
-# import TAR. The label keeps the kubelet and others from ever removing it.
-import() {
-  ctr images import --label io.cri-containerd.pinned=pinned "$1"
-}
-
 # load_images puts every program of every module but Kubernetes' own into the
 # node, unless it is there.
 load_images() {
@@ -24,7 +19,7 @@ load_images() {
       ! grep -qxF "$name" <<<"$present" || continue
       [[ -n $work ]] || work=$(image_workshop)
       "$work/graf-image" --name "$name" --binary "$program" --output "$work/image.tar" >/dev/null
-      quietly import "$work/image.tar" || fail "containerd did not take the image $name" "its log: $state/log/containerd.log"
+      quietly ctr images import "$work/image.tar" || fail "containerd did not take the image $name" "its log: $state/log/containerd.log"
     done
   done
   [[ -z $work ]] || rm -rf "$work"
