@@ -9,11 +9,11 @@ import (
 	"io/fs"
 )
 
-// Manifests holds the *.yaml files of this folder: Broker, Triggers, sources,
-// and what the sources need. The numbers in their names are the order to apply
-// them in.
+// Manifests holds the numbered *.yaml files of this folder: Broker, Triggers,
+// sources, and what the sources need. The numbers in their names are the order
+// to apply them in.
 //
-//go:embed *.yaml
+//go:embed [1-9]*.yaml
 var Manifests embed.FS
 
 //go:embed schemas/*.json

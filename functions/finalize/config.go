@@ -21,6 +21,9 @@ type Config struct {
 	Kubernetes kube.Config
 	Artifacts  artifact.Config
 	Slots      limiter.SlotsConfig
+	// Namespace is where launch makes Jobs. Naming it lets finalize do with the
+	// rights of that namespace.
+	Namespace string `env:"GRAF_EXECUTION_NAMESPACE" envDefault:"graf"`
 	// RetryBase is the wait before a failed task's second attempt; it doubles
 	// with each further one up to RetryMax, with jitter.
 	RetryBase time.Duration `env:"GRAF_RETRY_BASE" envDefault:"1s"`

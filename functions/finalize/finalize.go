@@ -187,7 +187,9 @@ func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) erro
 // observe reads the execution of an attempt, by its labels: an attempt may have
 // ended before launch could note its name. One that is gone counts as failed.
 func (f *Finalizer) observe(ctx context.Context, id uuid.UUID, attempt int) (kube.Observation, error) {
-	found, err := f.cluster.List(ctx, kube.Selection{TaskID: id.String(), Attempt: attempt})
+	found, err := f.cluster.List(ctx, kube.Selection{
+		Namespace: f.config.Namespace, TaskID: id.String(), Attempt: attempt,
+	})
 	if err != nil {
 		return kube.Observation{}, fmt.Errorf("look for the execution of task %s: %w", id, err)
 	}

@@ -73,7 +73,7 @@ func (f *Finalizer) observeRunning(ctx context.Context) error {
 	if len(running) == 0 {
 		return nil
 	}
-	executions, err := f.cluster.List(ctx, kube.Selection{})
+	executions, err := f.cluster.List(ctx, kube.Selection{Namespace: f.config.Namespace})
 	if err != nil {
 		return fmt.Errorf("list executions: %w", err)
 	}
