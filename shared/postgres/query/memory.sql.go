@@ -13,13 +13,15 @@ import (
 )
 
 const insertMemories = `-- name: InsertMemories :exec
-WITH contents AS (
+WITH revived AS (
+    UPDATE codex_memory_contents SET embedding_error = NULL
+    WHERE content_hash = ANY($4::bytea[]) AND embedding_error IS NOT NULL),
+contents AS (
     INSERT INTO codex_memory_contents (content_hash, content)
     SELECT DISTINCT ON (c.content_hash) c.content_hash, c.content
     FROM (SELECT unnest($4::bytea[]) AS content_hash, unnest($10::text[]) AS content) AS c
     ORDER BY c.content_hash
-    ON CONFLICT (content_hash) DO UPDATE SET embedding_error = NULL
-        WHERE codex_memory_contents.embedding_error IS NOT NULL)
+    ON CONFLICT (content_hash) DO NOTHING)
 INSERT INTO codex_task_memory_index
     (id, kind, ordinal, content_hash, metadata,
      task_id, namespaces, resource_kinds, tags)
@@ -43,8 +45,10 @@ type InsertMemoriesParams struct {
 }
 
 // InsertMemories adds memories; one that is there already (same task, kind and
-// ordinal) is left as it is. A text that was given up is tried again. In the
-// order of the hashes, so that two who write the same texts do not deadlock.
+// ordinal) is left as it is. In the order of the hashes, so that two who write
+// the same texts do not deadlock. DO NOTHING, because DO UPDATE locks the row of
+// a text whether it changes it or not, and many tasks say the same; a text that
+// was given up is tried again by itself.
 func (q *Queries) InsertMemories(ctx context.Context, arg InsertMemoriesParams) error {
 	_, err := q.db.Exec(ctx, insertMemories,
 		arg.Ids,
