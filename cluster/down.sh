@@ -73,7 +73,9 @@ remove_files() {
     )
   done
   rmdir /run/containerd/s /run/containerd 2>/dev/null || true
-  find /var/lib/cni/results -maxdepth 1 -name 'graf-cluster-*' -delete 2>/dev/null || true
+  for file in "$state"/containerd/io.containerd.grpc.v1.cri/sandboxes/*; do
+    rm -f "/var/lib/cni/results/"*"-$(basename "$file")-"*
+  done
   rmdir /var/lib/cni/results /var/lib/cni 2>/dev/null || true
   find /var/log/containers -maxdepth 1 -type l -lname "$state/*" -delete 2>/dev/null || true
   rmdir /var/log/containers 2>/dev/null || true

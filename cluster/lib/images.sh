@@ -10,27 +10,31 @@ image_name() {
 # load_images puts every program of every module but Kubernetes' own into the
 # node, unless it is there.
 load_images() {
-  local module program name present work=
+  local module program name present archive
   present=$(ctr images list --quiet)
   for module in "${modules[@]}"; do
     [[ $module != kubernetes ]] || continue
     for program in "$(module_folder "$module")"/*; do
       name=$(image_name "$module" "$(basename "$program")")
       ! grep -qxF "$name" <<<"$present" || continue
-      [[ -n $work ]] || work=$(image_workshop)
-      "$work/graf-image" --name "$name" --binary "$program" --output "$work/image.tar" >/dev/null
-      quietly ctr images import "$work/image.tar" || fail "containerd did not take the image $name" "its log: $state/log/containerd.log"
+      archive=$builds/images/${name##*/}.tar
+      [[ -e $archive ]] || pack "$name" "$program" "$archive"
+      quietly ctr images import "$archive" || fail "containerd did not take the image $name" "its log: $state/log/containerd.log"
     done
   done
-  [[ -z $work ]] || rm -rf "$work"
+  rm -rf "$packer"
 }
 
-# image_workshop makes a folder with the program that makes images, and prints its name.
-image_workshop() {
-  local folder=$state/images
-  rm -rf "$folder"
-  mkdir -p "$folder"
-  (cd "$cluster/.." && CGO_ENABLED=0 quietly go build -trimpath -buildvcs=false -o "$folder/graf-image" ./deploy/cmd/graf-image) ||
-    fail "go build ./deploy/cmd/graf-image failed"
-  printf '%s\n' "$folder"
+readonly packer=$state/packer # the program that makes images, while it is needed
+
+# pack NAME PROGRAM ARCHIVE: kept with the builds, as it takes longer than all the rest.
+pack() {
+  mkdir -p "$packer" "$(dirname "$3")"
+  if [[ ! -e $packer/graf-image ]]; then
+    note "packing images: half a minute the first time"
+    cd "$cluster/.."
+    CGO_ENABLED=0 quietly go build -trimpath -buildvcs=false -o "$packer/" ./deploy/cmd/graf-image
+  fi
+  quietly "$packer/graf-image" --name "$1" --binary "$2" --output "$3.partial"
+  mv "$3.partial" "$3" # whole or not at all
 }

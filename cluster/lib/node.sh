@@ -114,7 +114,8 @@ write_configuration() {
     content=$(sed -e "s#@state@#$state#g; s#@run@#$run#g; s#@socket@#$socket#g; s#@cgroup@#$cgroup#g; s#@node@#$node#g" \
       -e "s#@pod_cidr@#$pod_cidr#g; s#@dns_ip@#$dns_ip#g; s#@cni_plugins@#$(cni_plugins)#g; s#@pause@#$(image_name pause pause)#g" "$file")
     [[ $name != *.conflist ]] || name=cni/$name
-    printf '%s\n' "$content" >"$state/config/$name"
+    # kube-proxy ends when its file is written, be it the same.
+    [[ $content == "$(cat "$state/config/$name" 2>/dev/null)" ]] || printf '%s\n' "$content" >"$state/config/$name"
   done
 }
 
