@@ -120,7 +120,7 @@ BEGIN
     END IF;
     IF NOT (CASE OLD.status
         WHEN 'queued'     THEN NEW.status IN ('launching', 'cancelled')
-        WHEN 'launching'  THEN NEW.status IN ('running', 'queued', 'finalizing', 'cancelled', 'failed')
+        WHEN 'launching'  THEN NEW.status IN ('running', 'finalizing', 'cancelled', 'failed')
         WHEN 'running'    THEN NEW.status IN ('finalizing')
         WHEN 'finalizing' THEN NEW.status IN ('succeeded', 'failed', 'cancelled', 'timed_out', 'queued')
         ELSE false

@@ -35,14 +35,14 @@ CREATE TABLE codex_task_artifacts (
 );
 CREATE INDEX codex_task_artifacts_task ON codex_task_artifacts (task_id, event_sequence);
 
--- The state of the task's resources: before, given at submission or captured
--- at launch; after, as the agent reported or as captured at the end.
+-- The state of the task's resources: before, as given at submission; after,
+-- as the agent reported.
 CREATE TABLE codex_task_snapshots (
     id             uuid PRIMARY KEY,
     task_id        uuid NOT NULL REFERENCES codex_tasks,
     type           text NOT NULL CHECK (type IN ('before', 'after')),
     attempt        smallint NOT NULL,
-    -- The callback event that brought it; NULL when Graf captured it itself.
+    -- The callback event that brought it; NULL for what came at submission.
     event_sequence bigint,
     -- Canonical manifests, an array of objects; or NULL where the agent sent
     -- a diff in their stead.

@@ -29,6 +29,9 @@ const (
 	claimLease = time.Minute
 	// missedAge is how old a text is that no event and no bucket took care of.
 	missedAge = 15 * time.Second
+	// settleTime is kept back of a delivery's time, so that a model that hangs
+	// can still be noted in the retry bucket.
+	settleTime = 5 * time.Second
 	// taskBatch bounds the tasks of one sweep; the next sweep takes the rest.
 	taskBatch = 100
 )
@@ -60,7 +63,7 @@ type text struct {
 // schedules the task for a later try, which is a success: the Broker need not
 // deliver the event again. Errors are those of the stores.
 func (e *Embedder) EmbedTask(ctx context.Context, task uuid.UUID) error {
-	return e.try(ctx, task, 0)
+	return e.try(ctx, task, 0, false)
 }
 
 // Revive begins anew with a task whose texts were given up.
@@ -91,7 +94,7 @@ func (e *Embedder) EmbedPending(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("retry bucket: %q is not a task", item.ID))
 			continue
 		}
-		errs = append(errs, e.try(ctx, task, item.Failures))
+		errs = append(errs, e.try(ctx, task, item.Failures, true))
 	}
 	return errors.Join(append(errs, e.EmbedOutdated(ctx))...)
 }
@@ -116,19 +119,18 @@ func (e *Embedder) restoreMissed(ctx context.Context) error {
 	return nil
 }
 
-// try embeds a task's texts and settles its entry in the bucket. failures is
-// how often it failed before.
-func (e *Embedder) try(ctx context.Context, task uuid.UUID, failures int) error {
+// try embeds a task's texts and settles its entry in the bucket, if it is from
+// there. failures is how often it failed before.
+func (e *Embedder) try(ctx context.Context, task uuid.UUID, failures int, inBucket bool) error {
 	err := e.embedTask(ctx, task)
 	switch {
 	case errors.Is(err, embedding.ErrUnavailable):
 		return e.retryLater(ctx, task, failures+1, err)
-	case err != nil:
+	case err != nil || !inBucket:
 		return err
-	case failures > 0:
-		if _, err := e.bucket.Done(ctx, task.String()); err != nil {
-			return fmt.Errorf("settle the retry of task %s: %w", task, err)
-		}
+	}
+	if _, err := e.bucket.Done(ctx, task.String()); err != nil {
+		return fmt.Errorf("settle the retry of task %s: %w", task, err)
 	}
 	return nil
 }
@@ -217,7 +219,7 @@ func (e *Embedder) markEmbedded(ctx context.Context, mine []text) (map[string]bo
 
 // create has the model make vectors.
 func (e *Embedder) create(ctx context.Context, mine []text) (int, error) {
-	vectors, err := e.model.Embed(ctx, contents(mine))
+	vectors, err := e.vectors(ctx, contents(mine))
 	switch {
 	case errors.Is(err, embedding.ErrRejected) && len(mine) > 1:
 		return len(mine), e.embedOneByOne(ctx, mine)
@@ -229,10 +231,25 @@ func (e *Embedder) create(ctx context.Context, mine []text) (int, error) {
 	return len(mine), e.store(ctx, mine, vectors)
 }
 
+// vectors asks the model, but not to the very end of the delivery's time.
+func (e *Embedder) vectors(ctx context.Context, texts []string) ([][]float32, error) {
+	asking := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		asking, cancel = context.WithDeadline(ctx, deadline.Add(-settleTime))
+		defer cancel()
+	}
+	vectors, err := e.model.Embed(asking, texts)
+	if err != nil && asking.Err() != nil && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w: no answer in the time of this delivery: %w", embedding.ErrUnavailable, err)
+	}
+	return vectors, err
+}
+
 // embedOneByOne finds the texts of a rejected batch that the model refuses.
 func (e *Embedder) embedOneByOne(ctx context.Context, texts []text) error {
 	for i, t := range texts {
-		vectors, err := e.model.Embed(ctx, []string{t.content})
+		vectors, err := e.vectors(ctx, []string{t.content})
 		switch {
 		case errors.Is(err, embedding.ErrRejected):
 			err = e.giveUp(ctx, t, err)
@@ -320,11 +337,13 @@ func (e *Embedder) retryLater(ctx context.Context, task uuid.UUID, failures int,
 			return err
 		}
 	}
-	due, _, err := e.bucket.Schedule(ctx, task.String(), failures, cause.Error())
+	due, dead, err := e.bucket.Schedule(ctx, task.String(), failures, cause.Error())
 	if err != nil {
 		return fmt.Errorf("schedule the embedding of task %s: %w", task, errors.Join(err, cause))
 	}
-	e.log.WarnContext(ctx, "embedding failed", "task", task, "failures", failures, "due", due, "error", cause)
+	if !dead {
+		e.log.WarnContext(ctx, "embedding failed", "task", task, "failures", failures, "due", due, "error", cause)
+	}
 	return nil
 }
 

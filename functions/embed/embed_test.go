@@ -35,14 +35,19 @@ type hashModel struct {
 	texts   []string // that were embedded
 	err     error
 	refuses string // texts with this in them are rejected
+	hangs   bool   // until the caller loses patience
 }
 
 func (m *hashModel) Model() string  { return m.name }
 func (m *hashModel) Dimension() int { return 3 }
 
-func (m *hashModel) Embed(_ context.Context, texts []string) ([][]float32, error) {
+func (m *hashModel) Embed(ctx context.Context, texts []string) ([][]float32, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if m.err != nil {
 		return nil, m.err
 	}
@@ -167,6 +172,21 @@ func (f *fixture) until(t *testing.T, task uuid.UUID, want string) {
 	}
 }
 
+func TestModelHangs(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	task := tasktest.Queued(t, f.pool, tasktest.Task{})
+	f.model.hangs = true
+	ctx, cancel := context.WithTimeout(t.Context(), settleTime+time.Second)
+	defer cancel()
+	if err := f.EmbedTask(ctx, task.ID); err != nil {
+		t.Fatalf("a model that hangs is for the retry bucket, not the Broker: %v", err)
+	}
+	f.want(t, task.ID, "0 embedded, 0 failed, 1 waiting")
+	f.model.hangs = false
+	f.until(t, task.ID, "1 embedded, 0 failed, 0 waiting")
+}
+
 func TestModelStaysAway(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -241,6 +261,9 @@ func TestMissedEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(t, task.ID, "1 embedded, 0 failed, 0 waiting")
+	if left, err := f.bucket.Done(t.Context(), task.ID.String()); left || err != nil {
+		t.Errorf("the task stays in the retry bucket: %t, %v", left, err)
+	}
 }
 
 func TestChangeOfModel(t *testing.T) {
