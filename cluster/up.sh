@@ -24,10 +24,12 @@ main() {
   make_folders
   step "network, certificates and configuration" prepare
   step "containerd" start_containerd
-  step "images in the node" load_images
+  step "images in the node" load_images & # beside the rest, which waits more than it works
+  local images=$!
   step "etcd and the API server" start_apiserver
   step "the node" start_node
   step "servers on the node: Postgres, Redis, object storage, embeddings" start_services
+  wait "$images" || exit
   step "Knative installed" install_knative
   step "Knative ready" wait_for_knative
   printf '%6s s  ready: Kubernetes %s, Knative Serving %s and Eventing %s; look around: cluster/kubectl.sh get pods -A\n' \
@@ -52,7 +54,7 @@ make_folders() {
   exec {lock}>"$run/lock"
   flock --nonblock "$lock" || fail "another make cluster or cluster-down is at work" "wait for it"
   # What a machine that was off has left where /run is on a disk.
-  [[ $(cat "$run/boot" 2>/dev/null) == "$boot" ]] || find "$run" -mindepth 1 ! -name lock -delete
+  [[ $(cat "$run/boot" 2>/dev/null) == "$boot" ]] || find "$run" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
   printf '%s\n' "$boot" >"$run/boot"
   mkdir -p "$run/pids"
 }

@@ -11,7 +11,8 @@ module_sources() {
 # join FILE… makes one document of many, with the images that were built here.
 # Knative's control plane reserves 1.25 processors for itself, and uses a
 # hundredth of that at rest: of a machine's two, too little would remain for
-# pods of the functions and Jobs. Its limits stay.
+# pods of the functions and Jobs. Its limits stay. Two controllers wait 20 s
+# before they are first asked whether they are ready, for no reason here.
 join() {
   local file
   for file in "$@"; do
@@ -22,6 +23,7 @@ join() {
     -e "s#ko://knative\.dev/eventing/cmd/([a-z_]+/)?([a-z_]+)#dev.local/cluster-eventing-\2:${digests[eventing]}#g" \
     -e "s#program://dns/([a-z]+)#dev.local/cluster-dns-\1:${digests[dns]}#g" \
     -e 's#^( +cpu: )(100|125|300)m$#\110m#' \
+    -e 's#^( +initialDelaySeconds:) 20$#\1 2#' \
     -e "s#program://ingress/([a-z]+)#dev.local/cluster-ingress-\1:${digests[ingress]}#g"
 }
 
