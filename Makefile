@@ -16,6 +16,7 @@ BENCH     ?= .
 SQLC          := sqlc-v1.31.1/sqlc
 OAPI_CODEGEN  := oapi-codegen-v2.8.2/oapi-codegen
 GOLANGCI_LINT := golangci-lint-v2.15.0/golangci-lint
+FUNC          := func-v0.44.0/func
 TOOLS         := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/graf/bin
 
 MODULES  := $(patsubst %/go.mod,%,$(wildcard */go.mod functions/*/go.mod))
@@ -112,6 +113,19 @@ cluster: ## Bring up Kubernetes with Knative, without Docker; or check the one t
 cluster-down: ## Remove every trace of that cluster but the built programs; one of your own is left alone
 	@cluster/down.sh
 
+.PHONY: deploy
+deploy: bin/graf-deploy $(TOOLS)/$(FUNC) ## Put Graf on the cluster in use, or bring what is there up to date
+	@bin/graf-deploy --func '$(TOOLS)/$(FUNC)'
+
+.PHONY: undeploy
+undeploy: bin/graf-deploy ## Remove Graf from that cluster; the servers' data stays
+	@bin/graf-deploy --undeploy
+
+.PHONY: bin/graf-deploy
+bin/graf-deploy:
+	@mkdir -p bin
+	@$(BUILD) -o $@ ./deploy/cmd/graf-deploy
+
 .PHONY: clean
 clean: ## Remove what was built; the platform's data stays
 	@rm -rf bin
@@ -128,6 +142,12 @@ $(TOOLS)/$(OAPI_CODEGEN):
 
 $(TOOLS)/$(GOLANGCI_LINT):
 	@$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+
+# func has a tree of dependencies, and a replacement, of its own.
+$(TOOLS)/$(FUNC): deploy/func/go.mod
+	@echo 'install knative.dev/func@$(version)' >&2
+	@cd deploy/func && GOWORK=off CGO_ENABLED=0 nice go build -trimpath -buildvcs=false -ldflags='-s -w' -o '$@' knative.dev/func/cmd/func
+	@touch '$@'
 
 # install PACKAGE: at the version that the target's folder, TOOL-VERSION, names.
 # Without cgo, which sqlc would use for databases that Graf has not.
