@@ -19,7 +19,7 @@ main() {
 }
 
 present() {
-  ctr images list --quiet | grep -qxF "$1"
+  grep -qxF "$1" <<<"$(ctr images list --quiet)"
 }
 
 main "$@"

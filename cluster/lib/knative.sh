@@ -55,10 +55,11 @@ install_knative() {
 # survive in a Go module, so some come from the modules that they pointed at.
 install_definitions() {
   local files
-  mapfile -t files < <(yaml "$serving/config/core/300-resources" "$networking/config" "$caching/config" \
-    "$eventing/config/core/resources" "$eventing/config/channels/in-memory-channel/resources" | grep -v '/config-network\.yaml$')
-  join "$serving/config/core/100-namespace.yaml" "$eventing/config/core/100-namespace.yaml" "$cluster/manifests/dns.yaml" \
-    "$cluster/manifests/ingress.yaml" "${files[@]}" | with_version "$(knative_version serving)" | apply
+  join "$cluster/manifests/dns.yaml" "$cluster/manifests/ingress.yaml" | apply
+  mapfile -t files < <(yaml "$serving/config/core/300-resources" "$networking/config" "$caching/config" | grep -v '/config-network\.yaml$')
+  join "$serving/config/core/100-namespace.yaml" "${files[@]}" | with_version "$(knative_version serving)" | apply
+  mapfile -t files < <(yaml "$eventing/config/core/resources" "$eventing/config/channels/in-memory-channel/resources")
+  join "$eventing/config/core/100-namespace.yaml" "${files[@]}" | with_version "$(knative_version eventing)" | apply
   kubectl wait --for=condition=Established --timeout=30s --all customresourcedefinitions
 }
 
