@@ -111,7 +111,7 @@ func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, s size, lim
 	// the few that pass. These few can have all terms instead.
 	found := textsWithTerms
 	if len(searched) == 1 && searched[0].texts > maxPostings && s.passing < exactBelow {
-		searched, found = terms[:min(len(terms), maxTermsOfPassing)], passingTextsWithTerms
+		searched, found = terms[:min(len(terms), maxTermsOfPassing)], filteredTextsWithTerms
 	}
 	if len(searched) == 0 {
 		return nil, nil
@@ -136,7 +136,7 @@ func matching(ctx context.Context, tx pgx.Tx, q Query, terms []term, s size, lim
 		    GROUP BY f.content_hash)
 		SELECT m.id, m.task_id, c.content_hash, c.weight / @total::float8
 		FROM (SELECT * FROM found ORDER BY score DESC, content_hash) c
-		CROSS JOIN LATERAL (`+newestPassing+`) m
+		CROSS JOIN LATERAL (`+newestMemory+`) m
 		ORDER BY c.score DESC, c.content_hash
 		LIMIT %[1]d`, limit, q.filter(arguments)), arguments, func(c *candidate, share float64) { c.textMatch = min(share, 1) })
 }
@@ -151,8 +151,8 @@ const textsWithTerms = `
 		            WHERE c.fts @@ t.lexeme::tsquery
 		            LIMIT @per_term) c`
 
-// passingTextsWithTerms looks at each memory that passes the filters.
-const passingTextsWithTerms = `
+// filteredTextsWithTerms looks at each memory that passes the filters.
+const filteredTextsWithTerms = `
 		        SELECT c.content_hash, octet_length(c.content) AS bytes, t.weight
 		        FROM (SELECT DISTINCT m.content_hash FROM codex_task_memory_index m WHERE %[2]s) m
 		        JOIN codex_memory_contents c ON c.content_hash = m.content_hash

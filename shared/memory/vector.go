@@ -91,7 +91,7 @@ func nearestByGraph(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candi
 	found, err := candidates(ctx, tx, fmt.Sprintf(`
 		SELECT m.id, m.task_id, c.content_hash, 1 - (c.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d))
 		FROM codex_embeddings c
-		CROSS JOIN LATERAL (`+newestPassing+`) m
+		CROSS JOIN LATERAL (`+newestMemory+`) m
 		WHERE c.dimension = %[1]d AND c.model = @model
 		ORDER BY c.embedding::halfvec(%[1]d) <=> @vector::halfvec(%[1]d)
 		LIMIT %[3]d`, q.Dimension, q.filter(arguments), limit), arguments, byVector)
@@ -111,15 +111,15 @@ func nearestOfAll(ctx context.Context, tx pgx.Tx, q Query, limit int) ([]candida
 		    WHERE e.dimension = %[1]d AND e.model = @model)
 		SELECT m.id, m.task_id, c.content_hash, c.similarity
 		FROM (SELECT * FROM compared ORDER BY similarity DESC, content_hash) c
-		CROSS JOIN LATERAL (`+newestPassing+`) m
+		CROSS JOIN LATERAL (`+newestMemory+`) m
 		ORDER BY c.similarity DESC, c.content_hash
 		LIMIT %[3]d`, q.Dimension, q.filter(arguments), limit), arguments, byVector)
 }
 
-// newestPassing is, in a statement that is formatted with the filter as its
+// newestMemory is, in a statement that is formatted with the filter as its
 // second value, the memory that stands for the text c: one text may be many
 // tasks'.
-const newestPassing = `
+const newestMemory = `
 		    SELECT m.id, m.task_id FROM codex_task_memory_index m
 		    WHERE m.content_hash = c.content_hash AND %[2]s
 		    ORDER BY m.id DESC LIMIT 1`
