@@ -26,9 +26,12 @@ import (
 // claim is how long the writer of a row has to publish it before the sweep may.
 const claim = 30 * time.Second
 
-// publishTimeout bounds the publishing after a commit. What is not done by
-// then is left to the sweep.
+// publishTimeout bounds the publishing of one batch. What is not done by then is
+// left to a later sweep, so that a sink that hangs does not take all of this one's time.
 const publishTimeout = 5 * time.Second
+
+// deleteTimeout bounds the deletion of what was published.
+const deleteTimeout = 2 * time.Second
 
 // publishers bounds the events that one batch has under way.
 const publishers = 8
@@ -89,15 +92,15 @@ func (o *Outbox) Transact(ctx context.Context, fn func(*Tx) error) error {
 	}
 	if len(rows) > 0 {
 		// The state is committed: a caller that goes away must not stop this.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
-		defer cancel()
-		o.publish(ctx, rows)
+		o.publish(context.WithoutCancel(ctx), rows)
 	}
 	return nil
 }
 
-// Relay publishes up to limit events that their writers left behind, and tells
-// how many it published. It stops at the first that the sink does not take.
+// Relay publishes up to limit events that their writers left behind, the oldest
+// first, and tells how many it published. An event that the sink does not take
+// does not hold up the others; it is left for a later Relay, and the error is
+// ErrUnpublished.
 func (o *Outbox) Relay(ctx context.Context, limit int32) (int, error) {
 	claimed, err := query.New(o.pool).ClaimOutbox(ctx, claim, limit)
 	if err != nil {
@@ -154,6 +157,23 @@ func appendEvents(ctx context.Context, tx *Tx) ([]row, error) {
 // publish sends rows a few at a time, deletes those that were taken, and tells
 // how many that were.
 func (o *Outbox) publish(ctx context.Context, rows []row) int {
+	ids := o.send(ctx, rows)
+	if len(ids) == 0 {
+		return 0
+	}
+	// Time that ran out while one event was sent must not have the others sent again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+	defer cancel()
+	if err := query.New(o.pool).DeleteOutbox(ctx, ids); err != nil {
+		o.log.WarnContext(ctx, "published events stay in the outbox and will be sent again", "error", err)
+	}
+	return len(ids)
+}
+
+// send gives rows to the sink and tells the ids of those that it took.
+func (o *Outbox) send(ctx context.Context, rows []row) []int64 {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
 	taken := make([]bool, len(rows))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, publishers)
@@ -176,11 +196,5 @@ func (o *Outbox) publish(ctx context.Context, rows []row) int {
 			ids = append(ids, rows[i].id)
 		}
 	}
-	if len(ids) == 0 {
-		return 0
-	}
-	if err := query.New(o.pool).DeleteOutbox(ctx, ids); err != nil {
-		o.log.WarnContext(ctx, "published events stay in the outbox and will be sent again", "error", err)
-	}
-	return len(ids)
+	return ids
 }
