@@ -132,16 +132,17 @@ func (d *deployment) waitUntilGone(ctx context.Context) error {
 	})
 }
 
-// applyTriggers applies Triggers and sources and waits until they are ready.
+// applyTriggers applies Triggers and sources, and the Broker with its dead-letter
+// sink, and waits until they are ready.
 func (d *deployment) applyTriggers(ctx context.Context) error {
-	joints, _ := manifest.Split(d.objects, kindTrigger, kindAPI, kindPing)
+	joints, _ := manifest.Split(d.objects, kindBroker, kindTrigger, kindAPI, kindPing)
 	if err := d.cluster.apply(ctx, joints); err != nil {
 		return err
 	}
 	var late manifest.Object
 	var reason string
 	return poll(ctx, 3*time.Minute, func() (bool, error) {
-		for _, kind := range []string{"triggers.eventing.knative.dev", "apiserversources.sources.knative.dev", "pingsources.sources.knative.dev"} {
+		for _, kind := range []string{"brokers.eventing.knative.dev", "triggers.eventing.knative.dev", "apiserversources.sources.knative.dev", "pingsources.sources.knative.dev"} {
 			found, err := d.cluster.list(ctx, kind)
 			if err != nil {
 				return false, err

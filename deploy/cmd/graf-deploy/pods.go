@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Reasons of a container that will not start by waiting longer, and their mends.
@@ -31,7 +32,9 @@ func (d *deployment) cannotStart(ctx context.Context, selector string) error {
 			waiting, _ := fields["state"].(map[string]any)["waiting"].(map[string]any)
 			reason, _ := waiting["reason"].(string)
 			mend, stuck := waitingMends[reason]
-			if !stuck {
+			message, _ := waiting["message"].(string)
+			// The kubelet says so, too, of a Secret that it has yet to read.
+			if !stuck || strings.Contains(message, "failed to sync") {
 				continue
 			}
 			said := ""
@@ -39,7 +42,7 @@ func (d *deployment) cannotStart(ctx context.Context, selector string) error {
 				log, _ := d.cluster.kubectl(ctx, nil, "logs", "--namespace", namespace, pod.Name(), "--container", fields["name"].(string), "--previous", "--tail=10") //nolint:errcheck,forcetypeassert // a container has a name; its log may be gone
 				said = "\n" + indent(string(log))
 			}
-			return fmt.Errorf("pod %s does not start: %s: %v\n  image %v%s\n%s", pod.Name(), reason, waiting["message"], fields["image"], said, mend)
+			return fmt.Errorf("pod %s does not start: %s: %s\n  image %v%s\n%s", pod.Name(), reason, message, fields["image"], said, mend)
 		}
 	}
 	return nil
