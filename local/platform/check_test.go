@@ -77,7 +77,8 @@ func (s *system) checkSteps(t *testing.T, status string, ids ...uuid.UUID) {
 }
 
 // checkNothingLeft waits until no event is undelivered or unpublished and no
-// slot is held, and fails if there are dead letters.
+// slot is held, and fails if there are dead letters. A tick may be one: it is
+// given up soon, because the next makes up for it.
 func (s *system) checkNothingLeft(t *testing.T) {
 	t.Helper()
 	eventually(t, "all events are published", func() bool {
@@ -95,7 +96,8 @@ func (s *system) checkNothingLeft(t *testing.T) {
 		held, waiting, err := slots.Count(within(t))
 		return err == nil && held == 0 && waiting == 0
 	})
-	rows, err := s.pool.Query(within(t), `SELECT type || ' to ' || destination || ': ' || error FROM codex_dead_letters`)
+	rows, err := s.pool.Query(within(t), `SELECT type || ' to ' || destination || ': ' || error FROM codex_dead_letters
+		WHERE type <> 'dev.knative.sources.ping'`)
 	must(t, err)
 	letters, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	must(t, err)

@@ -46,8 +46,9 @@ func TestConfigFromEnvironment(t *testing.T) {
 	t.Setenv("GRAF_REDIS_PORT", "7000")
 	t.Setenv("DEPS", "compose")
 	t.Setenv("GRAF_DATABASE_URL", "postgres://platform")
-	t.Setenv("GRAF_TEST_S3_ENDPOINT", "http://s3")
-	config, err := ConfigFromEnvironment("GRAF_TEST_")
+	// Not GRAF_TEST_, which `make test` sets.
+	t.Setenv("GRAF_OTHER_S3_ENDPOINT", "http://s3")
+	config, err := ConfigFromEnvironment("GRAF_OTHER_")
 	if err != nil {
 		t.Fatal(err)
 	}
