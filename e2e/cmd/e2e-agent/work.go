@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// pause is between two tries.
+const pause = 250 * time.Millisecond
+
+// work reports that it began, waits until the gate opens if there is one, and
+// reports that it is done. A patient agent tries again when Graf does not answer.
+func work(ctx context.Context, gate string, patient bool) error {
+	if err := report(ctx, "started", "Working.", patient); err != nil {
+		return err
+	}
+	if gate != "" {
+		if err := again(ctx, func() (bool, error) { return passed(ctx, gate) }); err != nil {
+			return fmt.Errorf("wait at the gate: %w", err)
+		}
+	}
+	return report(ctx, "completed", map[string]string{"summary": "Done."}, patient)
+}
+
+// again tries until it is done, a further try is of no use, or time is up.
+func again(ctx context.Context, try func() (done bool, err error)) error {
+	for {
+		done, err := try()
+		if done {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the last try: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+func passed(ctx context.Context, gate string) (bool, error) {
+	status, _, err := send(ctx, request{Method: http.MethodGet, URL: gate})
+	return status == http.StatusNoContent, err
+}
+
+func report(ctx context.Context, kind string, content any, patient bool) error {
+	body, err := json.Marshal(map[string]any{"eventId": rand.Text(), "eventType": kind, "content": content})
+	if err != nil {
+		return err
+	}
+	r := request{
+		Method: http.MethodPost, URL: os.Getenv("GRAF_CALLBACK_URL"), Token: os.Getenv("GRAF_CALLBACK_TOKEN"),
+		Type: "application/json", Body: string(body),
+	}
+	return again(ctx, func() (bool, error) {
+		status, answer, err := send(ctx, r)
+		switch {
+		case err == nil && status < 300:
+			return true, nil
+		case err == nil:
+			err = fmt.Errorf("report %s: status %d: %s", kind, status, answer)
+		}
+		mayPass := status == 0 || status == http.StatusTooManyRequests || status >= 500
+		return !patient || !mayPass, err
+	})
+}
+
+// request is one to send.
+type request struct {
+	Name   string            `json:"name"`
+	Method string            `json:"method"`
+	URL    string            `json:"url"`
+	Token  string            `json:"token"`
+	Type   string            `json:"type"`
+	Header map[string]string `json:"header"`
+	Body   string            `json:"body"`
+}
+
+// send sends it. Status 0 is no answer.
+func send(ctx context.Context, r request) (status int, answer string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	out, err := http.NewRequestWithContext(ctx, r.Method, r.URL, bytes.NewReader([]byte(r.Body)))
+	if err != nil {
+		return 0, "", err
+	}
+	if r.Token != "" {
+		out.Header.Set("Authorization", "Bearer "+r.Token)
+	}
+	if r.Type != "" {
+		out.Header.Set("Content-Type", r.Type)
+	}
+	for name, value := range r.Header {
+		out.Header.Set(name, value)
+	}
+	response, err := http.DefaultClient.Do(out)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	return response.StatusCode, string(body), err
+}
