@@ -125,7 +125,7 @@ BEGIN
         WHEN 'finalizing' THEN NEW.status IN ('succeeded', 'failed', 'cancelled', 'timed_out', 'queued')
         ELSE false
     END) THEN
-        RAISE EXCEPTION 'codex task %: no transition from % to %', OLD.id, OLD.status, NEW.status
+        RAISE EXCEPTION 'codex task %: no transition from % to %', NEW.id, coalesce(OLD.status, 'nothing'), NEW.status
             USING ERRCODE = 'GR001';
     END IF;
     CASE NEW.status
@@ -157,6 +157,8 @@ END $$;
 
 CREATE TRIGGER codex_tasks_enforce_transition BEFORE UPDATE ON codex_tasks
     FOR EACH ROW EXECUTE FUNCTION codex_tasks_enforce_transition();
+CREATE TRIGGER codex_tasks_begin_queued BEFORE INSERT ON codex_tasks
+    FOR EACH ROW WHEN (NEW.status <> 'queued') EXECUTE FUNCTION codex_tasks_enforce_transition();
 CREATE TRIGGER codex_tasks_audit AFTER INSERT OR UPDATE OF status ON codex_tasks
     FOR EACH ROW EXECUTE FUNCTION codex_tasks_audit();
 CREATE TRIGGER codex_task_transitions_append_only BEFORE UPDATE OR DELETE ON codex_task_transitions
