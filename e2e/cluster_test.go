@@ -81,7 +81,7 @@ func dialer(cluster dynamic.Interface) func(ctx context.Context, network, addres
 			return nil, err
 		}
 		if cached, ok := known.Load(host); ok {
-			return plain.DialContext(ctx, network, net.JoinHostPort(cached.(string), port)) //nolint:errcheck // only strings are stored
+			return plain.DialContext(ctx, network, net.JoinHostPort(cached.(string), port))
 		}
 		found := host
 		for range 3 { // a function's name leads to the ingress's
@@ -170,12 +170,14 @@ func (s *system) awaitReady(t testing.TB, resource schema.GroupVersionResource, 
 	return o
 }
 
+// ready says whether the object is ready as it is now. Pods do not all say what
+// they have observed.
 func ready(o *unstructured.Unstructured) bool {
-	observed, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
+	observed, found, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
 	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	for _, c := range conditions {
 		if fields, ok := c.(object); ok && fields["type"] == "Ready" {
-			return fields["status"] == "True" && observed == o.GetGeneration()
+			return fields["status"] == "True" && (!found && o.GetKind() == "Pod" || observed == o.GetGeneration())
 		}
 	}
 	return false

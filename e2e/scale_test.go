@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -135,6 +134,3 @@ func nested(o object, path ...string) (text string, found bool, err error) {
 	}
 	return fmt.Sprint(value), value != nil, nil
 }
-
-// sortedKeys are those of m.
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
