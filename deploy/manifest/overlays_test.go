@@ -1,0 +1,191 @@
+package manifest_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/graf-run/graf/deploy/manifest"
+)
+
+// overlays are built from the tree as it is.
+var overlays = []string{"local", "production"}
+
+func build(t *testing.T, overlay string) []manifest.Object {
+	t.Helper()
+	objects, err := manifest.Build(filepath.Join("..", "overlays", overlay))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+func each(t *testing.T, test func(t *testing.T, objects []manifest.Object)) {
+	t.Helper()
+	for _, overlay := range overlays {
+		t.Run(overlay, func(t *testing.T) {
+			t.Parallel()
+			test(t, build(t, overlay))
+		})
+	}
+}
+
+func objectsOf(value any) []manifest.Object {
+	var objects []manifest.Object
+	all, _ := value.([]any)
+	for _, one := range all {
+		fields, _ := one.(map[string]any)
+		objects = append(objects, fields)
+	}
+	return objects
+}
+
+// The restricted Pod Security Standard and more, for all that has a pod.
+func TestPodsAreConfined(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, objects []manifest.Object) {
+		pods := 0
+		for _, o := range objects {
+			pod, _ := o.At("spec", "template", "spec").(map[string]any)
+			if pod == nil {
+				continue
+			}
+			pods++
+			spec := manifest.Object(pod)
+			if spec.At("securityContext", "runAsNonRoot") != true || spec.At("securityContext", "seccompProfile", "type") != "RuntimeDefault" ||
+				spec.At("automountServiceAccountToken") != false {
+				t.Errorf("%s %s: its pod may run as root, without a seccomp profile, or has a token", o.Kind(), o.Name())
+			}
+			for _, c := range objectsOf(spec.At("containers")) {
+				if c.At("securityContext", "readOnlyRootFilesystem") != true || c.At("securityContext", "allowPrivilegeEscalation") != false ||
+					len(c.At("securityContext", "capabilities", "drop").([]any)) == 0 {
+					t.Errorf("%s %s: container %v is not confined", o.Kind(), o.Name(), c.At("name"))
+				}
+				for _, path := range [][]string{{"limits", "memory"}, {"limits", "cpu"}, {"requests", "memory"}, {"requests", "cpu"}} {
+					if c.At(append([]string{"resources"}, path...)...) == nil {
+						t.Errorf("%s %s: container %v has no %s", o.Kind(), o.Name(), c.At("name"), strings.Join(path, "."))
+					}
+				}
+			}
+		}
+		if pods == 0 {
+			t.Error("there is not even the migration")
+		}
+	})
+}
+
+func TestNamespacesAreRestricted(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, objects []manifest.Object) {
+		namespaces, _ := manifest.Split(objects, "Namespace")
+		denied := map[string]bool{}
+		for _, o := range objects {
+			if selector, _ := o.At("spec", "podSelector").(map[string]any); o.Kind() == "NetworkPolicy" && selector != nil && len(selector) == 0 && o.At("spec", "ingress") == nil && o.At("spec", "egress") == nil {
+				denied[o.Namespace()] = true
+			}
+		}
+		for _, o := range namespaces {
+			if o.At("metadata", "labels", "pod-security.kubernetes.io/enforce") != "restricted" || !denied[o.Name()] {
+				t.Errorf("namespace %s is not restricted, or has no policy that denies by default", o.Name())
+			}
+		}
+	})
+}
+
+func TestEveryDeliveryIsBounded(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, objects []manifest.Object) {
+		triggers, _ := manifest.Split(objects, "Trigger", "Broker")
+		if len(triggers) < 8 {
+			t.Errorf("%d Triggers and Brokers; want those of eventing/", len(triggers))
+		}
+		for _, o := range triggers {
+			for _, field := range []string{"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"} {
+				if o.At("spec", "delivery", field) == nil {
+					t.Errorf("%s %s has no delivery.%s", o.Kind(), o.Name(), field)
+				}
+			}
+		}
+	})
+}
+
+// Rights are of one namespace, by name, and only those who use them get a token.
+func TestRightsAreTheLeast(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, objects []manifest.Object) {
+		for _, o := range objects {
+			switch o.Kind() {
+			case "ClusterRole", "ClusterRoleBinding":
+				t.Errorf("%s %s is on by default", o.Kind(), o.Name())
+			case "Role":
+				for _, rule := range objectsOf(o.At("rules")) {
+					for _, field := range []string{"verbs", "resources", "apiGroups"} {
+						if slices.Contains(rule.At(field).([]any), any("*")) {
+							t.Errorf("Role %s: all %s", o.Name(), field)
+						}
+					}
+				}
+			case "ServiceAccount":
+				uses := slices.Contains([]string{"graf-launch", "graf-finalize"}, o.Name())
+				// The source's pod is Knative's, which mounts what it needs.
+				if o.Name() != "graf-jobs" && o.At("automountServiceAccountToken") != uses {
+					t.Errorf("ServiceAccount %s: token %v, want %v", o.Name(), o.At("automountServiceAccountToken"), uses)
+				}
+			}
+		}
+	})
+}
+
+// What the production overlay needs of Secrets is in its example, by name and key.
+func TestSecretsHaveAnExample(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../overlays/production/secrets.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := map[string]manifest.Object{}
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var o manifest.Object
+		if err := yaml.Unmarshal([]byte(document), &o); err != nil {
+			t.Fatal(err)
+		}
+		example[o.Namespace()+"/"+o.Name()] = o
+	}
+	for _, o := range build(t, "production") {
+		for _, r := range manifest.RequiredSecrets(o) {
+			for _, key := range r.Keys {
+				if example[o.Namespace()+"/"+r.Name].At("stringData", key) == nil {
+					t.Errorf("%s %s needs key %s of Secret %s/%s, which the example has not", o.Kind(), o.Name(), key, o.Namespace(), r.Name)
+				}
+			}
+		}
+	}
+}
+
+func TestComponentsThatAreOffBuild(t *testing.T) {
+	t.Parallel()
+	for _, component := range []string{"kubernetes-manager", "kubernetes-manager-namespaced"} {
+		// Within the tree, for kustomize reads nothing above an overlay by an absolute path.
+		folder, err := os.MkdirTemp("../overlays", "test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(folder) })
+		overlay := "resources: [../local]\ncomponents: [../../components/" + component + "]\n"
+		if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		objects, err := manifest.Build(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := manifest.Find(objects, "ConfigMap", "graf-config")
+		if manifest.Find(objects, "ServiceAccount", "graf-kubernetes-manager") == nil || config.At("data", "GRAF_EXECUTION_SERVICE_ACCOUNT") != "graf-kubernetes-manager" {
+			t.Errorf("%s: agents do not run as the account", component)
+		}
+	}
+}
