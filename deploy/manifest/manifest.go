@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -13,8 +14,13 @@ import (
 // Object is a Kubernetes object in JSON's terms.
 type Object map[string]any
 
+// building keeps builds apart: kustomize has a schema that all of them write to.
+var building sync.Mutex
+
 // Build runs kustomize, the library, on a folder.
 func Build(folder string) ([]Object, error) {
+	building.Lock()
+	defer building.Unlock()
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	if err != nil {
 		return nil, fmt.Errorf("kustomize %s: %w", folder, err)

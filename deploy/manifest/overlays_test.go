@@ -169,13 +169,17 @@ func TestSecretsHaveAnExample(t *testing.T) {
 func TestComponentsThatAreOffBuild(t *testing.T) {
 	t.Parallel()
 	for _, component := range []string{"kubernetes-manager", "kubernetes-manager-namespaced"} {
-		// Within the tree, for kustomize reads nothing above an overlay by an absolute path.
-		folder, err := os.MkdirTemp("../overlays", "test-")
+		folder := t.TempDir()
+		here, err := filepath.Abs("..")
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.RemoveAll(folder) })
-		overlay := "resources: [../local]\ncomponents: [../../components/" + component + "]\n"
+		// kustomize takes no absolute paths.
+		deploy, err := filepath.Rel(folder, here)
+		if err != nil {
+			t.Fatal(err)
+		}
+		overlay := "resources: [" + deploy + "/overlays/local]\ncomponents: [" + deploy + "/components/" + component + "]\n"
 		if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,7 @@ import "strings"
 
 // secretAnnotation says on an object which Secret of its namespace must be there
 // before it, where the object's own fields are not looked at: NAME KEY…
-const secretAnnotation = "graf.dev/requires-secret"
+const secretAnnotation = "graf.dev/requires-secret" //nolint:gosec // a name, not a credential
 
 // RequiredSecret is a Secret with the keys that are read of it.
 type RequiredSecret struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -69,7 +70,11 @@ func (d *deployment) deploy(ctx context.Context) error {
 // load reads the overlay and the functions.
 func (d *deployment) load() error {
 	var err error
-	if d.objects, err = manifest.Build(filepath.Join(d.settings.root, d.settings.overlay)); err != nil {
+	overlay := d.settings.overlay
+	if !filepath.IsAbs(overlay) {
+		overlay = filepath.Join(d.settings.root, overlay)
+	}
+	if d.objects, err = manifest.Build(overlay); err != nil {
 		return err
 	}
 	for _, name := range functionNames {
@@ -179,7 +184,7 @@ func poll(ctx context.Context, limit time.Duration, done func() (bool, error), l
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // a context's own error is never wrapped
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return late()
 			}
 			return ctx.Err()

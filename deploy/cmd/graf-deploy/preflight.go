@@ -149,13 +149,26 @@ func (d *deployment) offered(ctx context.Context, version string) ([]string, err
 	return kinds, nil
 }
 
-// required are the keys that the functions and the migration read, by Secret.
+// required are the keys that are read of each Secret, by namespace and name.
 func (d *deployment) required() map[string][]string {
-	keys := map[string][]string{"graf-postgres": {"GRAF_DATABASE_DIRECT_URL"}}
+	keys := map[string][]string{}
+	add := func(namespace, name, key string) {
+		id := namespace + "/" + name
+		if !slices.Contains(keys[id], key) {
+			keys[id] = append(keys[id], key)
+		}
+	}
 	for _, f := range d.functions {
 		for _, r := range f.References() {
-			if r.Kind == "Secret" && !slices.Contains(keys[r.Name], r.Key) {
-				keys[r.Name] = append(keys[r.Name], r.Key)
+			if r.Kind == "Secret" {
+				add(namespace, r.Name, r.Key)
+			}
+		}
+	}
+	for _, o := range d.objects {
+		for _, r := range manifest.RequiredSecrets(o) {
+			for _, key := range r.Keys {
+				add(o.Namespace(), r.Name, key)
 			}
 		}
 	}
@@ -166,36 +179,54 @@ func (d *deployment) required() map[string][]string {
 func (d *deployment) checkReferences(ctx context.Context) error {
 	var missing []string
 	required := d.required()
-	for _, name := range sortedKeys(required) {
-		data := map[string]any{}
-		if made := manifest.Find(d.objects, "Secret", name); made != nil {
-			data, _ = made.At("stringData").(map[string]any)
-		} else {
-			found, err := d.cluster.get(ctx, "secret", name)
-			if err != nil && !errors.Is(err, errNotFound) {
-				return err
-			}
-			if found != nil {
-				data, _ = found.At("data").(map[string]any)
-			}
+	for _, id := range sortedKeys(required) {
+		space, name, _ := strings.Cut(id, "/")
+		if space == namespace && manifest.Find(d.objects, "Secret", name) != nil {
+			continue
 		}
-		command := ""
-		for _, key := range required[name] {
+		data, err := d.secretKeys(ctx, space, name)
+		if err != nil {
+			return err
+		}
+		var lacking []string
+		for _, key := range required[id] {
 			if _, there := data[key]; !there {
-				command += " --from-literal=" + key + "=…"
+				lacking = append(lacking, key)
 			}
 		}
-		if command != "" && len(data) > 0 {
-			missing = append(missing, "Secret "+name+" lacks"+strings.ReplaceAll(strings.ReplaceAll(command, " --from-literal=", " "), "=…", ""))
-		} else if command != "" {
-			missing = append(missing, fmt.Sprintf("kubectl create secret generic %s --namespace %s%s", name, namespace, command))
+		switch {
+		case len(lacking) == 0:
+		case data != nil:
+			missing = append(missing, fmt.Sprintf("Secret %s in namespace %s has no %s: kubectl edit secret %s --namespace %s",
+				name, space, strings.Join(lacking, ", "), name, space))
+		default:
+			missing = append(missing, fmt.Sprintf("kubectl create secret generic %s --namespace %s --from-literal=%s=…",
+				name, space, strings.Join(lacking, "=… --from-literal=")))
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("secrets are missing; make them (deploy/README.md says what goes in; kubectl create namespace %s first if need be):\n  %s",
-			namespace, strings.Join(missing, "\n  "))
+		return fmt.Errorf("secrets are missing (deploy/overlays/production/secrets.example.yaml shows what goes in; make their namespaces first):\n  %s",
+			strings.Join(missing, "\n  "))
 	}
 	return nil
+}
+
+// secretKeys reads a Secret's keys; nil where there is none.
+func (d *deployment) secretKeys(ctx context.Context, space, name string) (map[string]any, error) {
+	// The keys alone: what they hold is nobody's business here.
+	keys, err := d.cluster.kubectl(ctx, nil, "get", "secret", name, "--namespace", space,
+		"--output", `go-template={{range $key, $_ := .data}}{{$key}}{{"\n"}}{{end}}`)
+	if errors.Is(err, errNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]any{}
+	for key := range strings.FieldsSeq(string(keys)) {
+		found[key] = true
+	}
+	return found, nil
 }
 
 func sortedKeys[V any](m map[string]V) []string {
