@@ -142,6 +142,7 @@ func (d *database) walk() {
 	d.move("finalizing", "updated_by = 'graf/finalize'", "failure_reason = 'exit code 1'")
 	d.move("queued")
 	d.move("launching", "updated_by = 'graf/launch'", "attempt = 2", "failure_reason = NULL")
+	d.move("running")
 	d.move("finalizing", "updated_by = 'graf/finalize'")
 	d.move("succeeded", "diff_digest = 'sha256:d1'")
 }
@@ -160,7 +161,8 @@ func TestEachStepIsAudited(t *testing.T) {
 		"running>finalizing attempt 1 by graf/finalize: exit code 1 ",
 		"finalizing>queued attempt 1 by graf/finalize: exit code 1 ",
 		"queued>launching attempt 2 by graf/launch:  ",
-		"launching>finalizing attempt 2 by graf/finalize:  ",
+		"launching>running attempt 2 by graf/launch:  ",
+		"running>finalizing attempt 2 by graf/finalize:  ",
 		"finalizing>succeeded attempt 2 by graf/finalize:  sha256:d1",
 	}
 	if !slices.Equal(got, want) {
