@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 DATA      ?= .graf
 TESTFLAGS ?=
 BENCH     ?= .
+ROUNDS    ?= 3
 
 # Tools, each in a folder named after its version in the user's cache, so that
 # neither PATH nor another project matters.
@@ -46,9 +47,10 @@ test: setup-test bin/graf-local ## Run every test, with the race detector, on re
 		go test -race -shuffle=on $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: bench
-bench: setup build ## Run the benchmarks of docs/performance.md (BENCH=NAME)
+bench: setup build ## Run the benchmarks of docs/performance.md (BENCH=NAME, ROUNDS=3)
+	@bin/graf-bench --bench '$(BENCH)' --rounds '$(ROUNDS)'
 	@bin/graf-local services --ephemeral --data '$(DATA)' -- \
-		go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 $(PACKAGES)
+		go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 $(PACKAGES) | grep -v 'no test files'
 
 .PHONY: lint
 lint: $(TOOLS)/$(GOLANGCI_LINT) ## Check style and common mistakes
