@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 
-	"github.com/caarlos0/env/v11"
 	runtime "knative.dev/func-go/http"
 
 	"github.com/graf-run/graf/shared/problem"
@@ -27,20 +27,6 @@ type StartFunc func(ctx context.Context, scope *Scope) (http.Handler, error)
 type Scope struct {
 	environment map[string]string
 	stops       []func(context.Context) error
-}
-
-// Configure reads the environment into config, a pointer to a struct with env
-// tags, and validates it if it can be. The error names each bad variable.
-func (s *Scope) Configure(config any) error {
-	if err := env.ParseWithOptions(config, env.Options{Environment: s.environment}); err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
-	if v, ok := config.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return fmt.Errorf("configuration: %w", err)
-		}
-	}
-	return nil
 }
 
 // OnStop has stop called when the function stops, the last one first.
@@ -65,8 +51,10 @@ func (s *Scope) stop(ctx context.Context) error {
 type Instance struct {
 	name    string
 	start   StartFunc
-	scope   Scope
 	handler atomic.Pointer[http.Handler]
+
+	mu    sync.Mutex // Start and Stop take turns: the runtime may stop what still starts
+	scope Scope
 }
 
 // New makes an instance; it does no I/O. name is the function's, for logs and traces.
@@ -79,6 +67,8 @@ func New(name string, start StartFunc) *Instance {
 // Start configures the function. The runtime calls it in a goroutine of its
 // own, so requests may come before it is done: see Ready and Handle.
 func (i *Instance) Start(ctx context.Context, environment map[string]string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	shutdown, err := telemetry.Setup(ctx, "graf-"+i.name)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", i.name, err)
@@ -109,4 +99,8 @@ func (i *Instance) Handle(w http.ResponseWriter, r *http.Request) {
 }
 
 // Stop closes what Start opened. The runtime calls it when no request is under way.
-func (i *Instance) Stop(ctx context.Context) error { return i.scope.stop(ctx) }
+func (i *Instance) Stop(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.scope.stop(ctx)
+}
