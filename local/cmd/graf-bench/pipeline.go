@@ -79,8 +79,6 @@ func (e *environment) reportPipeline(ctx context.Context, name string, began tim
 	e.report.addLatencies(name+": submission", latencies, nil, nil)
 	e.report.add(name+": launched without the prompt's vector", "tasks", float64(textOnly), nil)
 	e.report.add(name+": given memories", "tasks", float64(recalling), nil)
-	for _, process := range sortedKeys(use) {
-		e.report.add(name+": processor time of "+process, "ms per task", use[process].Seconds()*1000/tasks, nil)
-	}
+	e.report.addProcessorUse(name, "ms per task", use, len(latencies))
 	return nil
 }

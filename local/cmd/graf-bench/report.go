@@ -88,6 +88,16 @@ func (r *report) addLatencies(name string, latencies []time.Duration, p50, p99 *
 	r.add(name+", p99", "ms", milliseconds(percentile(latencies, 99)), p99)
 }
 
+// addProcessorUse notes how much processor time of each part one of count took.
+// What is next to nothing is left out.
+func (r *report) addProcessorUse(name, unit string, use map[string]time.Duration, count int) {
+	for _, process := range sortedKeys(use) {
+		if each := use[process].Seconds() * 1000 / float64(count); each >= 0.01 {
+			r.add(name+": processor time of "+process, unit, each, nil)
+		}
+	}
+}
+
 func (r *report) print(out io.Writer) {
 	fmt.Fprintf(out, "%s, %d processors, %s, medians of %d rounds\n\n", r.Machine.Processor, r.Machine.Processors, r.Machine.Go, r.Rounds)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

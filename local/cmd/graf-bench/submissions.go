@@ -33,14 +33,23 @@ func benchSubmissions(name, body string, throughGateway bool) func(context.Conte
 		if _, err := c.submitAll(ctx, warmUp, same); err != nil {
 			return err
 		}
+		before, err := processorTimes()
+		if err != nil {
+			return err
+		}
 		began := time.Now()
 		latencies, err := c.submitAll(ctx, e.options.submissions, same)
 		if err != nil {
 			return err
 		}
 		rate := float64(len(latencies)) / time.Since(began).Seconds()
+		after, err := processorTimes()
+		if err != nil {
+			return err
+		}
 		e.report.add(name, "per second", rate, atLeast(500))
 		e.report.addLatencies(name, latencies, nil, atMost(40))
+		e.report.addProcessorUse(name, "ms per submission", processorUse(before, after), len(latencies))
 		return nil
 	}
 }
