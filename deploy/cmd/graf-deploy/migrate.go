@@ -26,21 +26,30 @@ func (d *deployment) migrate(ctx context.Context) error {
 	digest := sha256.Sum256([]byte(d.images[migrateProgram]))
 	name := "graf-migrate-" + hex.EncodeToString(digest[:4])
 	job.Set(name, "metadata", "name")
-	found, err := d.cluster.get(ctx, "job", name)
-	if err != nil && !errors.Is(err, errNotFound) {
+	if err := d.removeMigrations(ctx, name); err != nil {
 		return err
-	}
-	if found != nil {
-		if _, running := outcome(found); !running {
-			if _, err := d.cluster.kubectl(ctx, nil, "delete", "job", name, "--namespace", namespace, "--wait"); err != nil {
-				return err
-			}
-		}
 	}
 	if err := d.cluster.apply(ctx, []manifest.Object{job}); err != nil {
 		return err
 	}
 	return d.waitForMigration(ctx, name)
+}
+
+// removeMigrations removes earlier Jobs but the one of this name that still runs.
+func (d *deployment) removeMigrations(ctx context.Context, name string) error {
+	earlier, err := d.cluster.list(ctx, "jobs", "--selector", "app.kubernetes.io/name=graf-migrate")
+	if err != nil {
+		return err
+	}
+	for _, job := range earlier {
+		if _, running := outcome(job); running && job.Name() == name {
+			continue
+		}
+		if _, err := d.cluster.kubectl(ctx, nil, "delete", "job", job.Name(), "--namespace", namespace, "--wait"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *deployment) waitForMigration(ctx context.Context, name string) error {
