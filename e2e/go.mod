@@ -10,6 +10,7 @@ require (
 	github.com/redis/go-redis/v9 v9.23.0
 	k8s.io/apimachinery v0.33.5
 	k8s.io/client-go v0.33.5
+	knative.dev/func-go v0.21.3
 )
 
 replace (
