@@ -31,7 +31,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w'
 help: ## List the targets
 	@echo 'usage: make TARGET [DATA=FOLDER] [DEPS=compose]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup build ## Run the main job end to end and show it happening
@@ -51,6 +51,15 @@ bench: setup build ## Run the benchmarks of docs/performance.md (BENCH=NAME, ROU
 	@bin/graf-bench --bench '$(BENCH)' --rounds '$(ROUNDS)'
 	@bin/graf-local services --ephemeral --data '$(DATA)' -- \
 		go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 $(PACKAGES) | grep -v 'no test files'
+
+.PHONY: bench-cluster
+bench-cluster: ## Measure Graf on the cluster in use, as docs/performance.md has it (BENCH=NAME, ROUNDS=3)
+	@mkdir -p bin
+	@$(BUILD) -o bin/ ./deploy/cmd/graf-image ./e2e/cmd/graf-measure ./e2e/cmd/trivial
+	@image=$$(bin/graf-image --name graf-trivial --binary bin/trivial $(if $(GRAF_IMAGE_REGISTRY),--push,--output bin/trivial.tar)); \
+		$(if $(GRAF_IMAGE_REGISTRY),,cluster/load.sh "$$image" bin/trivial.tar;) \
+		cluster/exec.sh bin/graf-measure --image "$$image" --bench '$(BENCH)' --rounds '$(ROUNDS)' \
+			--json bin/measured.json --picture '$(or $(PICTURE),bin/cold-starts.svg)'
 
 .PHONY: lint
 lint: $(TOOLS)/$(GOLANGCI_LINT) ## Check style and common mistakes
