@@ -50,6 +50,12 @@ func (d *deployment) undeploy(ctx context.Context) error {
 		if _, err := d.cluster.kubectl(ctx, nil, "delete", "clusterrole,clusterrolebinding", "--selector", "app.kubernetes.io/part-of=graf", "--ignore-not-found"); err != nil {
 			return err
 		}
+		// In this order, for a namespace's own end has Knative's parts wait for one another.
+		_, err := d.cluster.kubectl(ctx, nil, "delete", "triggers.eventing.knative.dev,apiserversources.sources.knative.dev,pingsources.sources.knative.dev,"+
+			serviceKind+",brokers.eventing.knative.dev", "--all", "--namespace", namespace, "--wait", "--timeout=120s")
+		if err != nil && !errors.Is(err, errNotFound) {
+			return err
+		}
 		if _, err := d.cluster.kubectl(ctx, nil, "delete", "namespace", namespace, "--ignore-not-found", "--wait", "--timeout=180s"); err != nil {
 			return fmt.Errorf("namespace %s could not be removed: %w", namespace, err)
 		}
