@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # What a developer may set.
-DATA      ?= .graf
+override DATA := $(or $(DATA),.graf)
 TESTFLAGS ?=
 BENCH     ?= .
 ROUNDS    ?= 3
@@ -99,6 +99,7 @@ check: ## Check that modules are tidy, generated code is up to date and every se
 .PHONY: build
 build: ## Build every program into bin/
 	@mkdir -p bin
+	@echo 'building the programs (a few minutes the first time) …' >&2
 	@$(BUILD) -o bin/ $(PROGRAMS)
 
 .PHONY: bin/graf-local
@@ -143,7 +144,9 @@ clean: ## Remove what was built; the platform's data stays
 
 .PHONY: clean-data
 clean-data: ## Remove the platform's data
-	@rm -rf '$(DATA)'
+	@test ! -e '$(DATA)' || test -e '$(DATA)/services.lock' || { echo '$(DATA) is no data folder of Graf: remove it yourself' >&2; exit 1; }
+	@test ! -e '$(DATA)' || flock --nonblock '$(DATA)/services.lock' rm -rf '$(DATA)' || \
+		{ echo 'a graf-local runs on $(DATA): stop it first' >&2; exit 1; }
 
 $(TOOLS)/$(SQLC):
 	@$(call install,github.com/sqlc-dev/sqlc/cmd/sqlc)

@@ -47,7 +47,7 @@ func (h *handler) postEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	access.Note(ctx, slog.Int("events", len(receipt.Events)), slog.Int("new", receipt.New))
-	answer(w, r, http.StatusAccepted, accepted)
+	api.Answer(w, r, http.StatusAccepted, accepted)
 	return nil
 }
 
@@ -65,7 +65,7 @@ func (h *handler) reporter(ctx context.Context, r *http.Request) (Reporter, erro
 	if id != reporter.TaskID {
 		return Reporter{}, problem.ErrForbidden.With("The token is that of another task.")
 	}
-	return reporter, h.allow(ctx, "task:"+id.String())
+	return reporter, h.rate.Admit(ctx, "task:"+id.String())
 }
 
 // report reads the events out of the body.

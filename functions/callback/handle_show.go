@@ -38,7 +38,7 @@ func (h *handler) showEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, r, http.StatusOK, page)
+	api.Answer(w, r, http.StatusOK, page)
 	return nil
 }
 

@@ -156,7 +156,7 @@ func TestEndings(t *testing.T) {
 		"silent death":              {phase: kube.PhaseFailed, termination: exit(1), status: "failed", class: "agent", reason: "code 1 without a word; the end of its log:\nthe tail"},
 		"killed":                    {phase: kube.PhaseFailed, termination: kube.Termination{ExitCode: 137, Signal: 9, Reason: "Error"}, status: "failed", class: "agent", reason: "killed by signal 9"},
 		"out of memory":             {phase: kube.PhaseFailed, termination: kube.Termination{ExitCode: 137, OOMKilled: true, Reason: "OOMKilled"}, status: "failed", class: "infrastructure", reason: "memory limit"},
-		"no such program":           {phase: kube.PhaseFailed, termination: kube.Termination{ExitCode: 128, Reason: "StartError", Message: "no such file"}, status: "failed", class: "infrastructure", reason: "StartError no such file"},
+		"no such program":           {phase: kube.PhaseFailed, termination: kube.Termination{ExitCode: 128, Reason: "StartError", Message: "no such file"}, status: "failed", class: "agent", reason: "the agent's command could not be started: no such file"},
 		"no pod left":               {phase: kube.PhaseFailed, status: "failed", class: "infrastructure", reason: "did not run"},
 		"deadline":                  {phase: kube.PhaseDeadlineExceeded, status: "timed_out", class: "timeout", reason: "within 60 s"},
 		"deleted":                   {gone: true, status: "failed", class: "infrastructure", reason: "deleted"},

@@ -86,7 +86,7 @@ func infrastructure(found evidence) (class, reason string) {
 		// Its node restarted or went away; the exit code is made up.
 		return classInfrastructure, "the container was lost: " + orElse(t.Message, "its node does not know how it ended")
 	case found.observation.Phase == kube.PhaseFailed && t.ExitCode == 0 && t.Reason == "",
-		t.ExitCode == kube.ExitUnknown, t.Reason == "StartError", t.Reason == "Evicted",
+		t.ExitCode == kube.ExitUnknown, t.Reason == "Evicted",
 		strings.HasPrefix(t.Reason, "ErrImage"), strings.HasPrefix(t.Reason, "ImagePull"):
 		return classInfrastructure, strings.TrimSpace(
 			"the container did not run: " + orElse(t.Reason, found.observation.Reason) + " " +
@@ -98,6 +98,9 @@ func infrastructure(found evidence) (class, reason string) {
 // exit says how the process ended, with the tail of its log.
 func exit(found evidence) string {
 	t := found.termination
+	if t.Reason == "StartError" {
+		return "the agent's command could not be started: " + orElse(t.Message, "no reason is known")
+	}
 	text := fmt.Sprintf("the agent exited with code %d", t.ExitCode)
 	if t.Signal != 0 {
 		text = fmt.Sprintf("the agent was killed by signal %d", t.Signal)

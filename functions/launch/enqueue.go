@@ -191,7 +191,7 @@ func (l *Launcher) rebuilding(ctx context.Context, operation func() error) error
 		return err
 	}
 	if rebuilt {
-		l.log.WarnContext(ctx, "Redis had lost the slots; they were rebuilt from Postgres")
+		l.log.InfoContext(ctx, "slots rebuilt from Postgres: Redis is new, was restarted or was wiped")
 	}
 	return operation()
 }

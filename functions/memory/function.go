@@ -49,7 +49,7 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		return nil, err
 	}
 	h := &handler{
-		config: c, validator: validator, rate: rate, tokens: query.New(pool), log: slog.Default(),
+		config: c, validator: validator, rate: rate, tokens: query.New(pool),
 		recaller: &Recaller{pool: pool, model: model, wait: c.EmbeddingWait},
 	}
 	return access.Handler(h.routes(), api.MaxMemoryQueryBytes, slog.Default()), nil

@@ -2,10 +2,8 @@ package memory
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,17 +18,12 @@ import (
 // requestTimeout bounds a request, all but the sending of its body.
 const requestTimeout = 10 * time.Second
 
-// rateTimeout bounds the look at the rate limit. Redis answers in well under a
-// millisecond or is in trouble, and then must not hold requests up.
-const rateTimeout = 250 * time.Millisecond
-
 // handler serves the function's HTTP API.
 type handler struct {
 	config    Config
 	validator *api.Validator
 	rate      *limiter.Rate
 	tokens    auth.TaskTokens
-	log       *slog.Logger
 	recaller  *Recaller
 }
 
@@ -39,20 +32,10 @@ type handler struct {
 type operation func(w http.ResponseWriter, r *http.Request, task uuid.UUID) error
 
 func (h *handler) routes() http.Handler {
-	mux := http.NewServeMux()
-	for id, serve := range map[string]operation{
-		api.OperationListTaskMemory:  h.listTaskMemory,
-		api.OperationQueryTaskMemory: h.queryTaskMemory,
-	} {
-		pattern := h.validator.Pattern(id)
-		mux.Handle(pattern, h.guard(serve))
-		method, path, _ := strings.Cut(pattern, " ")
-		mux.Handle(path, methodNotAllowed(method))
-	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.ErrNotFound.With("There is nothing at this path."))
+	return h.validator.Routes(map[string]http.Handler{
+		api.OperationListTaskMemory:  h.guard(h.listTaskMemory),
+		api.OperationQueryTaskMemory: h.guard(h.queryTaskMemory),
 	})
-	return mux
 }
 
 // guard lets an operation be called by those who may, as often as they may.
@@ -80,41 +63,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, serve operation)
 		return err
 	}
 	access.Note(r.Context(), slog.String("caller", holder.Name), slog.String("task", task.String()))
-	if err := h.allow(r.Context(), holder.Name); err != nil {
+	if err := h.rate.Admit(r.Context(), holder.Name); err != nil {
 		return err
 	}
 	return serve(w, r, task)
-}
-
-// allow counts a call of caller against its rate. Without Redis all may call: a
-// lost limit is better than a lost service.
-func (h *handler) allow(ctx context.Context, caller string) error {
-	ctx, cancel := context.WithTimeout(ctx, rateTimeout)
-	defer cancel()
-	decision, err := h.rate.Allow(ctx, caller)
-	if err != nil {
-		h.log.WarnContext(ctx, "call allowed without a look at its rate", "caller", caller, "error", err)
-	}
-	if !decision.Allowed {
-		return problem.ErrRateLimited.With("Caller %s calls too often; wait as Retry-After says.", caller).
-			RetryAfter(decision.RetryAfter)
-	}
-	return nil
-}
-
-func methodNotAllowed(allow string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allow)
-		problem.Write(w, r, problem.ErrMethodNotAllowed.With("This path takes %s.", allow))
-	})
-}
-
-// answer writes body as JSON. That the client went away is no error.
-func answer(w http.ResponseWriter, r *http.Request, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	if err := json.NewEncoder(w).Encode(body); err != nil {
-		slog.DebugContext(r.Context(), "the client went away", "error", err)
-	}
 }

@@ -73,6 +73,6 @@ func answerResults(w http.ResponseWriter, r *http.Request, results memory.Result
 			return fmt.Errorf("metadata of memory %s: %w", hit.MemoryID, err)
 		}
 	}
-	answer(w, r, http.StatusOK, body)
+	api.Answer(w, r, http.StatusOK, body)
 	return nil
 }

@@ -2,11 +2,8 @@ package submit
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/graf-run/graf/shared/access"
@@ -19,10 +16,6 @@ import (
 
 // requestTimeout bounds a request, all but the sending of its body.
 const requestTimeout = 15 * time.Second
-
-// rateTimeout bounds the look at the rate limit. Redis answers in well under a
-// millisecond or is in trouble, and then must not hold requests up.
-const rateTimeout = 250 * time.Millisecond
 
 // handler serves the function's HTTP API and its events.
 type handler struct {
@@ -40,28 +33,15 @@ type handler struct {
 type operation func(w http.ResponseWriter, r *http.Request, caller string) error
 
 func (h *handler) routes() http.Handler {
-	mux := http.NewServeMux()
-	methods := map[string][]string{}
-	for id, serve := range map[string]operation{
-		api.OperationSubmitTask: h.submitTask,
-		api.OperationListTasks:  h.listTasks,
-		api.OperationGetTask:    h.getTask,
-		api.OperationCancelTask: h.cancelTask,
-	} {
-		pattern := h.validator.Pattern(id)
-		mux.Handle(pattern, h.guard(serve))
-		method, path, _ := strings.Cut(pattern, " ")
-		methods[path] = append(methods[path], method)
-	}
-	for path, allowed := range methods {
-		mux.Handle(path, methodNotAllowed(allowed))
-	}
+	mux := h.validator.Routes(map[string]http.Handler{
+		api.OperationSubmitTask: h.guard(h.submitTask),
+		api.OperationListTasks:  h.guard(h.listTasks),
+		api.OperationGetTask:    h.guard(h.getTask),
+		api.OperationCancelTask: h.guard(h.cancelTask),
+	})
 	receiver := delivery.NewReceiver(map[string]delivery.HandlerFunc{event.TypeTaskRequested: h.taskRequested})
 	mux.Handle("POST /{$}", receiver)
-	mux.Handle("/{$}", methodNotAllowed([]string{http.MethodPost}))
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		problem.Write(w, r, problem.ErrNotFound.With("There is nothing at this path."))
-	})
+	mux.Handle("/{$}", api.MethodNotAllowed(http.MethodPost))
 	return mux
 }
 
@@ -86,7 +66,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, serve operation)
 		return err
 	}
 	access.Note(r.Context(), slog.String("caller", caller.Name))
-	if err := h.allow(r.Context(), caller.Name); err != nil {
+	if err := h.rate.Admit(r.Context(), caller.Name); err != nil {
 		return err
 	}
 	return serve(w, r, caller.Name)
@@ -97,39 +77,4 @@ func (h *handler) enabled() error {
 		return nil
 	}
 	return problem.ErrUnavailable.With("Codex tasks are switched off here (GRAF_CODEX_TASKS_ENABLED=false).")
-}
-
-// allow counts a call of caller against its rate. Without Redis all may call: a
-// lost limit is better than a lost service.
-func (h *handler) allow(ctx context.Context, caller string) error {
-	ctx, cancel := context.WithTimeout(ctx, rateTimeout)
-	defer cancel()
-	decision, err := h.rate.Allow(ctx, caller)
-	if err != nil {
-		h.log.WarnContext(ctx, "call allowed without a look at its rate", "caller", caller, "error", err)
-	}
-	if !decision.Allowed {
-		return problem.ErrRateLimited.With("Caller %s calls too often; wait as Retry-After says.", caller).
-			RetryAfter(decision.RetryAfter)
-	}
-	return nil
-}
-
-func methodNotAllowed(allowed []string) http.Handler {
-	slices.Sort(allowed)
-	allow := strings.Join(allowed, ", ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allow)
-		problem.Write(w, r, problem.ErrMethodNotAllowed.With("This path takes %s.", allow))
-	})
-}
-
-// answer writes body as JSON. That the client went away is no error.
-func answer(w http.ResponseWriter, r *http.Request, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	if err := json.NewEncoder(w).Encode(body); err != nil {
-		slog.DebugContext(r.Context(), "the client went away", "error", err)
-	}
 }

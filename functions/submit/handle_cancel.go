@@ -22,6 +22,6 @@ func (h *handler) cancelTask(w http.ResponseWriter, r *http.Request, caller stri
 	if err != nil {
 		return err
 	}
-	answer(w, r, http.StatusAccepted, api.TaskCancelled{TaskID: id, Status: status})
+	api.Answer(w, r, http.StatusAccepted, api.TaskCancelled{TaskID: id, Status: status})
 	return nil
 }

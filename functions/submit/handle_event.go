@@ -23,7 +23,7 @@ func (h *handler) taskRequested(ctx context.Context, e event.Event) error {
 	if !ok {
 		return problem.ErrForbidden.With("Source %q may not submit tasks: list it in GRAF_EVENT_SOURCES as source=caller.", e.Source())
 	}
-	if err := h.allow(ctx, caller); err != nil {
+	if err := h.rate.Admit(ctx, caller); err != nil {
 		return err
 	}
 	request, err := h.requestIn(e)

@@ -18,7 +18,7 @@ func (h *handler) getTask(w http.ResponseWriter, r *http.Request, _ string) erro
 	if err != nil {
 		return err
 	}
-	answer(w, r, http.StatusOK, task)
+	api.Answer(w, r, http.StatusOK, task)
 	return nil
 }
 
@@ -37,6 +37,6 @@ func (h *handler) listTasks(w http.ResponseWriter, r *http.Request, _ string) er
 	if err != nil {
 		return err
 	}
-	answer(w, r, http.StatusOK, page)
+	api.Answer(w, r, http.StatusOK, page)
 	return nil
 }

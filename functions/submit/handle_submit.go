@@ -36,7 +36,7 @@ func (h *handler) submitTask(w http.ResponseWriter, r *http.Request, caller stri
 		status = http.StatusOK
 	}
 	w.Header().Set("Location", tasksPath+receipt.TaskID.String())
-	answer(w, r, status, h.created(receipt))
+	api.Answer(w, r, status, h.created(receipt))
 	return nil
 }
 

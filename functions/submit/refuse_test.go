@@ -147,7 +147,7 @@ func TestPathsAndMethods(t *testing.T) {
 		t.Errorf("an unknown path: status %d", res.StatusCode)
 	}
 	res := w.request(http.MethodDelete, "/v1/codex/tasks", testToken, "")
-	if res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, POST" || problemOf(t, res).Detail == "" {
+	if res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != "GET, HEAD, POST" || problemOf(t, res).Detail == "" {
 		t.Errorf("DELETE: status %d, Allow %q", res.StatusCode, res.Header.Get("Allow"))
 	}
 }

@@ -45,8 +45,11 @@ func LoadDeployments(ctx context.Context, folder string) (Deployments, error) {
 	module := strings.TrimSpace(string(out))
 	if err != nil || module == "" {
 		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		switch {
+		case errors.As(err, &exit):
 			err = errors.New(string(bytes.TrimSpace(exit.Stderr)))
+		case err == nil:
+			err = errors.New("it is not in the module cache of this user")
 		}
 		return nil, fmt.Errorf("find the Deployments of Go module %s (run this from Graf's folder, after make build): %w", source, err)
 	}

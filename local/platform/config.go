@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 
 	"github.com/graf-run/graf/local/services"
+	"github.com/graf-run/graf/shared/function"
 )
 
 // Config says how the platform runs. The tags are its environment variables.
@@ -41,7 +43,8 @@ type Config struct {
 
 // ConfigFromEnvironment reads the configuration from environment variables.
 func ConfigFromEnvironment() (Config, error) {
-	config, err := env.ParseAs[Config]()
+	var config Config
+	err := function.ReadEnvironment(&config, env.ToMap(os.Environ()))
 	if err != nil {
 		return Config{}, err
 	}

@@ -163,7 +163,7 @@ type Endpoint struct {
 
 // Endpoints tells what listens where.
 func (p *Platform) Endpoints() []Endpoint {
-	connection := p.services.Connection()
+	connection, given := p.services.Connection(), p.config.Services.Existing
 	endpoints := []Endpoint{
 		{"HTTP API", p.URL() + "/v1/codex/tasks"},
 		{"CloudEvents", p.BrokerURL()},
@@ -176,10 +176,19 @@ func (p *Platform) Endpoints() []Endpoint {
 	}
 	return append(endpoints,
 		Endpoint{"Kubernetes API", p.cluster.URL()},
-		Endpoint{"Postgres", withoutPassword(connection.DatabaseURL)},
-		Endpoint{"Redis", withoutPassword(connection.RedisURL)},
-		Endpoint{"object storage", connection.S3.Endpoint},
+		Endpoint{"Postgres", withoutPassword(connection.DatabaseURL) + existing("GRAF_DATABASE_URL", given.DatabaseURL)},
+		Endpoint{"Redis", withoutPassword(connection.RedisURL) + existing("GRAF_REDIS_URL", given.RedisURL)},
+		Endpoint{"object storage", connection.S3.Endpoint + existing("GRAF_S3_ENDPOINT", given.S3.Endpoint)},
 	)
+}
+
+// existing tells that a server is not the platform's own, and by which variable:
+// a shell that has sourced another platform's file may not mean to share it.
+func existing(variable, value string) string {
+	if value == "" {
+		return ""
+	}
+	return " (existing, by " + variable + ")"
 }
 
 // EnvironmentFile is the file that a shell can source.

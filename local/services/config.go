@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/graf-run/graf/shared/function"
 )
 
 // Dependencies tells what runs the servers.
@@ -74,7 +77,8 @@ type S3Connection struct {
 // Those that name existing servers start with prefix: "GRAF_", or "GRAF_TEST_"
 // for tests, which must not write to the servers of a running platform.
 func ConfigFromEnvironment(prefix string) (Config, error) {
-	config, err := env.ParseAs[Config]()
+	var config Config
+	err := function.ReadEnvironment(&config, env.ToMap(os.Environ()))
 	if err != nil {
 		return Config{}, err
 	}

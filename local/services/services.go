@@ -142,12 +142,18 @@ func (s *Set) servers() []Server {
 	return servers
 }
 
+// release is called again by whoever stops a set that did not start.
 func (s *Set) release() error {
+	if s.lock == nil {
+		return nil
+	}
 	var err error
 	if s.ephemeral {
 		err = os.RemoveAll(s.folder)
 	}
-	return errors.Join(err, unlock(s.lock))
+	err = errors.Join(err, unlock(s.lock))
+	s.lock = nil
+	return err
 }
 
 // ErrFolderInUse says that another process runs servers from the data folder.

@@ -11,8 +11,8 @@ import (
 // Configure reads the environment into config, a pointer to a struct with env
 // tags, and validates it if it can be. The error names each bad variable.
 func (s *Scope) Configure(config any) error {
-	if err := env.ParseWithOptions(config, env.Options{Environment: s.environment}); err != nil {
-		return fmt.Errorf("configuration: %w", s.named(config, err))
+	if err := ReadEnvironment(config, s.environment); err != nil {
+		return fmt.Errorf("configuration: %w", err)
 	}
 	if v, ok := config.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {
@@ -22,10 +22,19 @@ func (s *Scope) Configure(config any) error {
 	return nil
 }
 
+// ReadEnvironment reads environment into config, a pointer to a struct with env
+// tags. The error names each bad variable.
+func ReadEnvironment(config any, environment map[string]string) error {
+	if err := env.ParseWithOptions(config, env.Options{Environment: environment}); err != nil {
+		return named(config, environment, err)
+	}
+	return nil
+}
+
 // named is err with the variables whose values could not be read. The library
 // names the field of the struct instead, of which there may be several and which
 // nobody knows who sets the variable. So each variable is read once more, alone.
-func (s *Scope) named(config any, err error) error {
+func named(config any, environment map[string]string, err error) error {
 	all, ok := errors.AsType[env.AggregateError](err)
 	if !ok {
 		return err
@@ -41,7 +50,7 @@ func (s *Scope) named(config any, err error) error {
 		return errors.Join(append(errs, err)...)
 	}
 	for _, f := range fields {
-		value, set := s.environment[f.Key]
+		value, set := environment[f.Key]
 		if !set {
 			continue
 		}

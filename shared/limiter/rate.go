@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/graf-run/graf/shared/problem"
 )
 
 // RateConfig says how often one caller may call.
@@ -102,6 +105,25 @@ func (r *Rate) Allow(ctx context.Context, caller string) (Decision, error) {
 		Remaining:  int(reply[1]),
 		RetryAfter: time.Duration(reply[2]) * time.Microsecond,
 	}, nil
+}
+
+// admitTimeout bounds the look at the rate limit. Redis answers in well under a millisecond or is in trouble, and then
+// must not hold requests up.
+const admitTimeout = 250 * time.Millisecond
+
+// Admit is Allow for a request: nil, or problem.ErrRateLimited with the time to wait. Without Redis all are admitted.
+func (r *Rate) Admit(ctx context.Context, caller string) error {
+	ctx, cancel := context.WithTimeout(ctx, admitTimeout)
+	defer cancel()
+	decision, err := r.Allow(ctx, caller)
+	if err != nil {
+		slog.WarnContext(ctx, "call allowed without a look at its rate", "caller", caller, "error", err)
+	}
+	if !decision.Allowed {
+		return problem.ErrRateLimited.With("Caller %s calls too often; wait as Retry-After says.", caller).
+			RetryAfter(decision.RetryAfter)
+	}
+	return nil
 }
 
 // micros is the clock's time in µs since the epoch, 0 without a clock.

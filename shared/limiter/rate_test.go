@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/graf-run/graf/shared/problem"
 	"github.com/graf-run/graf/shared/redistest"
 )
 
@@ -128,6 +130,34 @@ func TestRateConfigValidate(t *testing.T) {
 	for _, bad := range []RateConfig{{PerSecond: -1}, {PerSecond: 1}, {PerSecond: 1, Burst: -1}, {PerSecond: 1e9, Burst: 1}} {
 		if bad.Validate() == nil {
 			t.Errorf("%+v is taken for valid", bad)
+		}
+	}
+}
+
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	away := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1, MaxRetries: -1})
+	t.Cleanup(func() { _ = away.Close() })
+	client, prefix := redistest.New(t)
+	clock := newClock()
+	for name, test := range map[string]struct {
+		redis *redis.Client
+		calls int
+		want  error
+	}{
+		"within the rate": {client, 1, nil},
+		"beyond the rate": {client, 2, problem.ErrRateLimited},
+		"Redis is away":   {away, 2, nil},
+	} {
+		rate, err := NewRate(test.redis, RateConfig{PerSecond: 1, Burst: 1, Prefix: prefix, Clock: clock.now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range test.calls {
+			err = rate.Admit(t.Context(), name)
+		}
+		if !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func TestTransactTellsErrorsApart(t *testing.T) {
 				t.Errorf("%d runs, %v; want %d and an error", runs, err, test.runs)
 			}
 			for _, kind := range []error{postgres.ErrTransition, problem.ErrUnavailable} {
-				if is := errors.Is(err, kind); is != (kind == test.want) {
+				if is := errors.Is(err, kind); is != errors.Is(test.want, kind) {
 					t.Errorf("%v is %v: %v, want %v", err, kind, is, !is)
 				}
 			}
