@@ -44,29 +44,33 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	WriteStatus(w, r, err, Status(err))
 }
 
-// WriteDelivery is Write for the delivery of a CloudEvent, see [DeliveryStatus].
-func WriteDelivery(w http.ResponseWriter, r *http.Request, err error) {
-	WriteStatus(w, r, err, DeliveryStatus(err))
-}
-
 // WriteStatus is Write with a status of the caller's choosing.
 func WriteStatus(w http.ResponseWriter, r *http.Request, err error, status int) {
+	write(w, r, err, answer(w, err, status))
+}
+
+// answer is the document for err as an answer to this request.
+func answer(w http.ResponseWriter, err error, status int) Problem {
 	doc := Of(err)
 	doc.Status = status
 	if id := w.Header().Get(RequestIDHeader); id != "" {
 		doc.Instance = "urn:graf:request:" + id
 	}
+	return doc
+}
+
+func write(w http.ResponseWriter, r *http.Request, err error, doc Problem) {
 	logFault(r, err, doc)
 	header := w.Header()
 	if seconds, ok := retryAfter(err); ok {
 		header.Set("Retry-After", strconv.Itoa(seconds))
 	}
-	if status == http.StatusUnauthorized {
+	if doc.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", `Bearer realm="graf"`)
 	}
 	header.Set("Content-Type", ContentType)
 	header.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
+	w.WriteHeader(doc.Status)
 	if err := json.NewEncoder(w).Encode(doc); err != nil {
 		slog.DebugContext(r.Context(), "problem: the client went away", "error", err)
 	}
