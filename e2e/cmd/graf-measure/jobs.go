@@ -18,16 +18,15 @@ const (
 )
 
 // measureJobs runs Jobs of the container that the tasks run, as many as there are
-// tasks and at once as many as Graf would, from the first until the last is done.
+// tasks, and at once as many as Graf would.
 func (e *environment) measureJobs(ctx context.Context, round int) error {
 	label := fmt.Sprint("round-", round)
 	slots := make(chan struct{}, jobsAtOnce)
 	made := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	began := time.Now()
 	go func() { made <- e.createJobs(ctx, label, slots) }()
-	ended := 0
+	var ends []time.Time
 	err := e.observe(ctx, "all bare Jobs have ended", jobs, own, metav1.ListOptions{LabelSelector: jobLabel + "=" + label},
 		func(known map[string]*unstructured.Unstructured) bool {
 			now := 0
@@ -36,10 +35,11 @@ func (e *environment) measureJobs(ctx context.Context, round int) error {
 					now++
 				}
 			}
-			for ; ended < now; ended++ {
+			for len(ends) < now {
+				ends = append(ends, time.Now())
 				<-slots
 			}
-			return ended == e.options.tasks
+			return len(ends) == warmUp+e.options.tasks
 		})
 	if err != nil {
 		return err
@@ -47,13 +47,13 @@ func (e *environment) measureJobs(ctx context.Context, round int) error {
 	if err := <-made; err != nil {
 		return err
 	}
-	e.report.add(jobRate, "Jobs per second", float64(e.options.tasks)/time.Since(began).Seconds(), nil)
+	e.report.add(jobRate, "Jobs per second", steadyRate(ends), nil)
 	return nil
 }
 
 // createJobs creates one whenever there is a slot.
 func (e *environment) createJobs(ctx context.Context, label string, slots chan<- struct{}) error {
-	for i := range e.options.tasks {
+	for i := range warmUp + e.options.tasks {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():

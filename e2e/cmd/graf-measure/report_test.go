@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMedian(t *testing.T) {
@@ -25,6 +26,20 @@ func TestSpan(t *testing.T) {
 		if got := span(loads); got != want {
 			t.Errorf("span of %v: %s, want %s", loads, got, want)
 		}
+	}
+}
+
+func TestSteadyRate(t *testing.T) {
+	t.Parallel()
+	var ends []time.Time
+	for i := range warmUp {
+		ends = append(ends, time.Unix(int64(10*i), 0)) // slow
+	}
+	for i := range 20 {
+		ends = append(ends, ends[warmUp-1].Add(time.Duration(i+1)*time.Second/2))
+	}
+	if got := steadyRate(ends); got != 2 {
+		t.Errorf("%v per second, want 2", got)
 	}
 }
 
