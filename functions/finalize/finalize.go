@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,6 +19,7 @@ import (
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/outbox"
 	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/problem"
 	"github.com/graf-run/graf/shared/retry"
 )
 
@@ -87,6 +89,8 @@ func (f *Finalizer) finish(ctx context.Context, task query.Task, o kube.Observat
 		return fmt.Errorf("finalize task %s: %w", task.ID, err)
 	}
 	err = f.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		// Before the event that has launch look for a free slot.
+		tx.AfterCommit(func(ctx context.Context) { f.release(ctx, task.ID, int(task.Attempt)) })
 		// Read again: it may have been cancelled, or finished by another, since.
 		now, err := tx.LockTask(ctx, task.ID)
 		if err != nil || now.Status != "finalizing" || now.Attempt != task.Attempt {
@@ -102,7 +106,6 @@ func (f *Finalizer) finish(ctx context.Context, task query.Task, o kube.Observat
 	if err != nil {
 		return fmt.Errorf("finalize task %s: %w", task.ID, err)
 	}
-	f.release(ctx, task.ID, int(task.Attempt))
 	return nil
 }
 
@@ -166,6 +169,7 @@ func (f *Finalizer) release(ctx context.Context, task uuid.UUID, attempt int) {
 }
 
 // Observe looks at the execution of an attempt and finalizes it if it has ended.
+// An attempt that is past only gives its slot back, should that have been cut off.
 func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) error {
 	task, err := query.New(f.pool).GetTask(ctx, id)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -174,12 +178,20 @@ func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) erro
 	if err != nil {
 		return fmt.Errorf("read task %s: %w", id, err)
 	}
-	if int(task.Attempt) != attempt || (task.Status != "running" && task.Status != "finalizing") {
+	switch {
+	case attempt > int(task.Attempt):
+		return nil
+	case attempt < int(task.Attempt), !slices.Contains([]string{"launching", "running", "finalizing"}, task.Status):
+		f.release(ctx, id, attempt)
 		return nil
 	}
 	o, err := f.observe(ctx, id, attempt)
 	if err != nil || !o.Finished() {
 		return err
+	}
+	if task.Status == "launching" && o.Reason == reasonGone {
+		// Launch may be about to create it. To be looked at again when the launch is over.
+		return problem.ErrUnavailable.With("task %s is being launched and has no execution", id)
 	}
 	return f.Finalize(ctx, o)
 }

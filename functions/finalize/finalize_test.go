@@ -41,9 +41,13 @@ type jobs struct {
 	executions  []kube.Observation
 	termination kube.Termination
 	deleted     []string
+	listed      int // how often
 }
 
 func (j *jobs) List(_ context.Context, s kube.Selection) ([]kube.Observation, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.listed++
 	var found []kube.Observation
 	for _, o := range j.executions {
 		if (s.TaskID == "" || s.TaskID == o.TaskID) && (s.Attempt == 0 || s.Attempt == o.Attempt) {
@@ -96,15 +100,20 @@ type fixture struct {
 	cluster *jobs
 	sink    *events
 	bucket  *s3test.Bucket
+	// limited makes slots of which there are that many.
+	limited func(global int) *limiter.Slots
 }
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	pool := postgrestest.New(t)
 	client, prefix := redistest.New(t)
-	slots, err := limiter.NewSlots(client, limiter.SlotsConfig{LaunchLease: time.Minute, Prefix: prefix})
-	if err != nil {
-		t.Fatal(err)
+	limited := func(global int) *limiter.Slots {
+		slots, err := limiter.NewSlots(client, limiter.SlotsConfig{Global: global, LaunchLease: time.Minute, Prefix: prefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slots
 	}
 	bucket := s3test.New(t)
 	store, err := artifact.New(artifact.Config{
@@ -116,9 +125,9 @@ func setup(t *testing.T) *fixture {
 	}
 	cluster, sink := &jobs{}, &events{}
 	return &fixture{
-		pool: pool, cluster: cluster, sink: sink, bucket: bucket,
+		pool: pool, cluster: cluster, sink: sink, bucket: bucket, limited: limited,
 		Finalizer: &Finalizer{
-			pool: pool, outbox: outbox.New(pool, sink, slog.Default()), slots: slots, artifacts: store, cluster: cluster,
+			pool: pool, outbox: outbox.New(pool, sink, slog.Default()), slots: limited(0), artifacts: store, cluster: cluster,
 			config: Config{RetryBase: time.Millisecond, RetryMax: time.Second, StaleAfter: 30 * time.Second, Grace: time.Minute},
 			log:    slog.Default(),
 		},

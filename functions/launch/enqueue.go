@@ -49,20 +49,24 @@ func (l *Launcher) Enqueue(ctx context.Context, id uuid.UUID) error {
 	return l.enqueueAndAdmit(ctx, waiting(task.ID, task.Caller, task.Namespaces, task.Priority, task.Attempt+1, task.CreatedAt))
 }
 
-// EnqueueAt is Enqueue for a task that is not to start before a moment.
+// EnqueueAt is Enqueue for a task that is not to start before a moment. Until
+// then, others have the slot that its last attempt gave back.
 func (l *Launcher) EnqueueAt(ctx context.Context, id uuid.UUID, attempt int, notBefore time.Time) error {
 	wait := time.Until(notBefore)
 	if wait > patience {
 		_, err := l.bucket.Restore(ctx, retry.Item{
 			ID: limiter.AttemptID(id.String(), attempt), Reason: "waits for its next attempt", Due: notBefore,
 		})
-		return err
+		return errors.Join(err, l.Admit(ctx))
 	}
 	if wait > 0 {
+		if err := l.Admit(ctx); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(wait):
+		case <-time.After(time.Until(notBefore)):
 		}
 	}
 	return l.Enqueue(ctx, id)
@@ -161,7 +165,8 @@ func (l *Launcher) enqueueAndAdmit(ctx context.Context, task limiter.Task) error
 	})
 }
 
-// admit launches what next admits, batch by batch, until a batch is not full.
+// admit launches what next admits, batch by batch, until there is no more: a
+// launch may give its slot back at once.
 func (l *Launcher) admit(ctx context.Context, next func() ([]string, error)) error {
 	for {
 		var ids []string
@@ -173,7 +178,7 @@ func (l *Launcher) admit(ctx context.Context, next func() ([]string, error)) err
 		for _, id := range ids {
 			group.Go(func() error { return l.launchAdmitted(ctx, id) })
 		}
-		if err := group.Wait(); err != nil || len(ids) < admitBatch {
+		if err := group.Wait(); err != nil || len(ids) == 0 {
 			return err
 		}
 	}

@@ -285,6 +285,8 @@ func (l *Launcher) retryLater(ctx context.Context, task query.Task, cause error)
 func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error {
 	class, reason := "infrastructure", "the execution could not be started: "+cause.Error()
 	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		// Before the event that has launch look for a free slot.
+		tx.AfterCommit(func(ctx context.Context) { l.release(ctx, task.ID, int(task.Attempt)) })
 		ended, err := tx.FailLaunch(ctx, query.FailLaunchParams{
 			UpdatedBy: actor, FailureClass: &class, FailureReason: &reason, TaskID: task.ID, Attempt: task.Attempt,
 		})
@@ -304,8 +306,15 @@ func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error
 	if err != nil {
 		return fmt.Errorf("fail task %s: %w", task.ID, errors.Join(err, cause))
 	}
-	_, err = l.slots.Release(ctx, limiter.AttemptID(task.ID.String(), int(task.Attempt)))
-	return err
+	return nil
+}
+
+// release gives an attempt's slot back. If Redis is away the sweep does it.
+func (l *Launcher) release(ctx context.Context, task uuid.UUID, attempt int) {
+	_, err := l.slots.Release(ctx, limiter.AttemptID(task.String(), attempt))
+	if err != nil && !errors.Is(err, limiter.ErrRebuild) {
+		l.log.WarnContext(ctx, "slot not released; the sweep will", "task", task, "error", err)
+	}
 }
 
 // previousFailure is how the attempt before this one failed; empty for a first one.

@@ -33,6 +33,9 @@ const publishTimeout = 5 * time.Second
 // deleteTimeout bounds the deletion of what was published.
 const deleteTimeout = 2 * time.Second
 
+// afterCommitTimeout bounds what is done between the commit and the publishing.
+const afterCommitTimeout = 2 * time.Second
+
 // publishers bounds the events that one batch has under way.
 const publishers = 8
 
@@ -60,10 +63,17 @@ type Tx struct {
 	Raw    pgx.Tx
 	events []event.Event
 	ended  []uuid.UUID
+	after  []func(context.Context)
 }
 
 // Announce adds events that are published if, and only if, the transaction commits.
 func (t *Tx) Announce(events ...event.Event) { t.events = append(t.events, events...) }
+
+// AfterCommit adds what is done if, and only if, the transaction commits, and
+// before its events are published: what their consumers count on, such as a slot
+// that is free again. It is best effort, as the process may end at the commit,
+// and has 2 s together with all others.
+func (t *Tx) AfterCommit(f func(context.Context)) { t.after = append(t.after, f) }
 
 // Transact runs fn in a transaction, commits it with the events that fn
 // announced, and publishes those. fn may be run again (see postgres.Transact).
@@ -71,7 +81,7 @@ func (t *Tx) Announce(events ...event.Event) { t.events = append(t.events, event
 // published is logged and no error, because the sweep will publish it.
 func (o *Outbox) Transact(ctx context.Context, fn func(*Tx) error) error {
 	var rows []row
-	var ended []uuid.UUID
+	var committed *Tx
 	err := postgres.Transact(ctx, o.pool, func(raw pgx.Tx) error {
 		tx := &Tx{Queries: query.New(raw), Raw: raw}
 		if err := fn(tx); err != nil {
@@ -79,22 +89,35 @@ func (o *Outbox) Transact(ctx context.Context, fn func(*Tx) error) error {
 		}
 		var err error
 		rows, err = appendEvents(ctx, tx)
-		ended = tx.ended
+		committed = tx
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for _, task := range ended {
+	// The state is committed: a caller that goes away must not stop what follows.
+	ctx = context.WithoutCancel(ctx)
+	committed.runAfter(ctx)
+	for _, task := range committed.ended {
 		if err := postgres.NotifyTask(ctx, o.pool, task); err != nil {
 			o.log.WarnContext(ctx, "followers will look by themselves", "error", err)
 		}
 	}
 	if len(rows) > 0 {
-		// The state is committed: a caller that goes away must not stop this.
-		o.publish(context.WithoutCancel(ctx), rows)
+		o.publish(ctx, rows)
 	}
 	return nil
+}
+
+func (t *Tx) runAfter(ctx context.Context) {
+	if len(t.after) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, afterCommitTimeout)
+	defer cancel()
+	for _, f := range t.after {
+		f(ctx)
+	}
 }
 
 // Relay publishes up to limit events that their writers left behind, the oldest

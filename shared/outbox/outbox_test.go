@@ -235,3 +235,32 @@ func TestPublishingIsBounded(t *testing.T) {
 	}
 	w.published(events...)
 }
+
+func TestAfterCommitComesBeforeTheEvents(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var steps []string
+	o := w.through(func(context.Context, event.Event) error {
+		steps = append(steps, "published")
+		return nil
+	})
+	errOwn := errors.New("on second thoughts")
+	for _, err := range []error{errOwn, nil} {
+		got := o.Transact(w.context, func(tx *outbox.Tx) error {
+			tx.AfterCommit(func(ctx context.Context) {
+				if _, ok := ctx.Deadline(); !ok {
+					t.Error("what comes after the commit may take for ever")
+				}
+				steps = append(steps, "after commit")
+			})
+			tx.Announce(submitted(w.context))
+			return err
+		})
+		if !errors.Is(got, err) {
+			t.Fatalf("got %v, want %v", got, err)
+		}
+	}
+	if want := []string{"after commit", "published"}; !slices.Equal(steps, want) {
+		t.Errorf("%v, want %v: once, for the transaction that committed", steps, want)
+	}
+}
