@@ -96,6 +96,32 @@ func TestNamespacesAreRestricted(t *testing.T) {
 	})
 }
 
+// Agents reach functions by the ingress alone: neither Knative's own pods, the
+// Broker among them, nor a function's.
+func TestAgentsReachWhatTheyNeed(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, objects []manifest.Object) {
+		policy := manifest.Find(objects, "NetworkPolicy", "graf-agents")
+		for _, rule := range objectsOf(policy.At("spec", "egress")) {
+			for _, to := range objectsOf(rule.At("to")) {
+				if to.At("podSelector") != nil {
+					t.Errorf("agents reach pods of their namespace: %v", to)
+				}
+				for _, names := range objectsOf(to.At("namespaceSelector", "matchExpressions")) {
+					for _, closed := range []string{"knative-serving", "knative-eventing", "graf"} {
+						if slices.Contains(names.At("values").([]any), any(closed)) {
+							t.Errorf("agents reach namespace %s", closed)
+						}
+					}
+				}
+			}
+		}
+		if len(objectsOf(policy.At("spec", "egress"))) == 0 {
+			t.Error("agents reach nothing")
+		}
+	})
+}
+
 func TestEveryDeliveryIsBounded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, objects []manifest.Object) {

@@ -78,28 +78,30 @@ func open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, err
 // handleJobUpdate takes up the end of an execution. Jobs that are not Graf's,
 // and those that go on, are none of its business.
 func (f *Finalizer) handleJobUpdate(ctx context.Context, e event.Event) error {
-	observation, err := kube.ParseJobJSON(e.Data())
-	if errors.Is(err, kube.ErrInvalid) || (err == nil && !observation.Finished()) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return f.Finalize(ctx, observation)
+	return f.handleJob(ctx, e, kube.Observation.Finished)
 }
 
 func (f *Finalizer) handleJobDelete(ctx context.Context, e event.Event) error {
-	observation, err := kube.ParseJobJSON(e.Data())
-	if errors.Is(err, kube.ErrInvalid) {
+	return f.handleJob(ctx, e, func(kube.Observation) bool { return true })
+}
+
+// handleJob takes an event about a Job as a hint to look at the Job itself: who
+// may send events may not thereby end tasks. What the event says only spares
+// the look where there is no end.
+func (f *Finalizer) handleJob(ctx context.Context, e event.Event, end func(kube.Observation) bool) error {
+	hint, err := kube.ParseJobJSON(e.Data())
+	if errors.Is(err, kube.ErrInvalid) || (err == nil && !end(hint)) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if !observation.Finished() {
-		observation = gone(observation)
+	task, err := uuid.Parse(hint.TaskID)
+	if err != nil {
+		f.log.WarnContext(ctx, "a Job's label is no task id", "job", hint.Execution.Name, "label", hint.TaskID)
+		return nil //nolint:nilerr // somebody else's Job: to deliver it again would not help
 	}
-	return f.Finalize(ctx, observation)
+	return f.Observe(ctx, task, hint.Attempt)
 }
 
 // handleReported looks whether the execution whose agent has said its last word
