@@ -23,6 +23,9 @@ type rule struct {
 	with     string
 }
 
+// secretEnding matches the end of a name that SecretName says is secret.
+var secretEnding = `(?:` + strings.Join(secretEnds, "|") + `|api[_.-]key|(?:access|secret|private)[_.-]key)\b["']?`
+
 var rules = []rule{
 	{[]string{"-----BEGIN "}, regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`), Mark},
 	{[]string{"graf_task_"}, regexp.MustCompile(`graf_task_[A-Za-z0-9_-]{8,}`), Mark},
@@ -37,6 +40,8 @@ var rules = []rule{
 	{[]string{"eyJ"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*`), Mark},
 	{[]string{"earer ", "EARER "}, regexp.MustCompile(`(?i)(\bbearer +)[A-Za-z0-9._~+/-]{8,}=*`), "${1}" + Mark},
 	{[]string{"asic ", "ASIC "}, regexp.MustCompile(`(?i)(\bauthorization["']?: *["']?basic +)[A-Za-z0-9+/=]+`), "${1}" + Mark},
+	// A change in words, as summaries of diffs have it: "env DB_PASSWORD old → new".
+	{[]string{" → "}, regexp.MustCompile(`(?i)(` + secretEnding + ` )\S+ → [^\s;]+`), "${1}" + Mark + " → " + Mark},
 	{[]string{"://"}, regexp.MustCompile(`(://[^/@:\s]*:)[^/@\s]+@`), "${1}" + Mark + "@"},
 }
 
@@ -88,8 +93,9 @@ func walk(value any) any {
 
 func walkObject(object map[string]any) map[string]any {
 	clean := make(map[string]any, len(object))
+	named := namesSecret(object)
 	for key, value := range object {
-		if text, ok := value.(string); ok && text != "" && secretName(key) {
+		if text, ok := value.(string); ok && text != "" && (SecretName(key) || named && key == "value") {
 			clean[key] = Mark
 			continue
 		}
@@ -97,6 +103,20 @@ func walkObject(object map[string]any) map[string]any {
 	}
 	return clean
 }
+
+// namesSecret says whether the object gives a value to a secret name that stands
+// beside it, as the variables of a container do: {"name": "DB_PASSWORD", "value": …}.
+func namesSecret(object map[string]any) bool {
+	for _, field := range nameFields {
+		if name, ok := object[field].(string); ok && SecretName(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// nameFields are the fields that name what stands in the field value beside them.
+var nameFields = []string{"name", "key"}
 
 // secretEnds are what names of secret values end with, in lower case and
 // without separators.
@@ -107,7 +127,9 @@ var secretEnds = []string{
 
 var separators = strings.NewReplacer("_", "", "-", "", ".", "")
 
-func secretName(name string) bool {
+// SecretName says whether a value of this name is to be taken for a secret, as
+// that of DB_PASSWORD or apiKey.
+func SecretName(name string) bool {
 	name = separators.Replace(strings.ToLower(name))
 	for _, end := range secretEnds {
 		if strings.HasSuffix(name, end) {

@@ -2,8 +2,10 @@ package redact_test
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/redact"
@@ -33,6 +35,20 @@ func TestText(t *testing.T) {
 		{"shell", "export AWS_SECRET_ACCESS_KEY='a b c' X=1", "export AWS_SECRET_ACCESS_KEY='[redacted]' X=1"},
 		{"YAML in a diff", "-  password: hunter1\n+  password: \"hunter 2\"\n   name: web\n", "-  password: [redacted]\n+  password: \"[redacted]\"\n   name: web\n"},
 		{"JSON in text", "{\n  \"apiKey\": \"hunter2\",\n  \"a\": 1\n}", "{\n  \"apiKey\": \"[redacted]\",\n  \"a\": 1\n}"},
+		{"JSON on one line", `got {"user":"bob","password":"hunter2","api_key": "a\"b\\", "n":1,"token":7}`, `got {"user":"bob","password":"[redacted]","api_key": "[redacted]", "n":1,"token":[redacted]}`},
+		{"JSON below a secret name", `{"a":1,"credentials":{"user":"a","password":"b"},"token":["a","b"]}`, `{"a":1,"credentials":{"user":"a","password":"[redacted]"},"token":[redacted]`},
+		{"JSON in JSON", `{"content":"{\"user\":\"bob\",\"password\":\"hunter2\",\"a\":1}"}`, `{"content":"{\"user\":\"bob\",\"password\":\"[redacted]\",\"a\":1}"}`},
+		{"YAML on one line", "{user: bob, password: hunter2, a: b}", "{user: bob, password: [redacted], a: b}"},
+		{"env in YAML", "env:\n- name: DB_PASSWORD\n  value: hunter2-prod\n- name: LEVEL\n  value: debug\n", "env:\n- name: DB_PASSWORD\n  value: [redacted]\n- name: LEVEL\n  value: debug\n"},
+		{"env from elsewhere", "- name: DB_PASSWORD\n  valueFrom:\n    secretKeyRef: {name: db, key: dsn}\n- name: A\n  value: b\n", ""},
+		{"env on one line", "env: [{name: A, value: b}, {name: API_TOKEN, value: hunter2}]", "env: [{name: A, value: b}, {name: API_TOKEN, value: [redacted]}]"},
+		{"an item on one line", "- {name: API_TOKEN, value: hunter2}\n- {name: A, value: b}", "- {name: API_TOKEN, value: [redacted]}\n- {name: A, value: b}"},
+		{"env in JSON", `"env":[{"name":"A","value":"b"},{"name":"DB_PASSWORD","value":"hunter2"}]`, `"env":[{"name":"A","value":"b"},{"name":"DB_PASSWORD","value":"[redacted]"}]`},
+		{"env in indented JSON", "{\n  \"name\": \"DB_PASSWORD\",\n  \"value\": \"hunter2\"\n}", "{\n  \"name\": \"DB_PASSWORD\",\n  \"value\": \"[redacted]\"\n}"},
+		{"env in a diff", "         - name: DB_PASSWORD\n-          value: hunter1\n+          value: hunter2\n", "         - name: DB_PASSWORD\n-          value: [redacted]\n+          value: [redacted]\n"},
+		{"env replaced in a diff", "-- name: DB_PASSWORD\n+- name: A\n-  value: hunter1\n+  value: b\n", "-- name: DB_PASSWORD\n+- name: A\n-  value: [redacted]\n+  value: b\n"},
+		{"a change in words", "Deployment graf/web: container app env DB_PASSWORD hunter2 → hunter3; replicas 2 → 3", "Deployment graf/web: container app env DB_PASSWORD [redacted] → [redacted]; replicas 2 → 3"},
+		{"a count in words", "the token count went 5 → 6", ""},
 		{"YAML mapping", "credentials:\n  user: x\n", ""},
 		{"private key", "a\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\nAAA=\n-----END RSA PRIVATE KEY-----\nb", "a\n[redacted]\nb"},
 		{"private key, cut off", "a\n-----BEGIN PRIVATE KEY-----\nMIIE", "a\n[redacted]"},
@@ -64,6 +80,8 @@ func TestJSON(t *testing.T) {
 			`{"api_key":"[redacted]","dbPassword":"[redacted]","password":"[redacted]","secretName":"tls","token":7}`},
 		{"deep", `{"a":[{"b":"Bearer abcdefgh"}],"n":12345678901234567890.10,"h":"<&>"}`,
 			`{"a":[{"b":"Bearer [redacted]"}],"h":"<&>","n":12345678901234567890.10}`},
+		{"env", `[{"name":"DB_PASSWORD","value":"hunter2"},{"value":"b","name":"A"},{"value":"x","name":"API_KEY","n":1}]`,
+			`[{"name":"DB_PASSWORD","value":"[redacted]"},{"name":"A","value":"b"},{"n":1,"name":"API_KEY","value":"[redacted]"}]`},
 		{"keys", `{"AKIAIOSFODNN7EXAMPLE":1}`, `{"[redacted]":1}`},
 		{"below a secret name", `{"credentials":{"user":"a","password":"b"},"token":""}`, `{"credentials":{"password":"[redacted]","user":"a"},"token":""}`},
 	}
@@ -82,19 +100,62 @@ func TestJSON(t *testing.T) {
 }
 
 func FuzzText(f *testing.F) {
-	for _, seed := range []string{"password=hunter2", "+ token: 'x", "a://b:c@d", "-----BEGIN PRIVATE KEY-----", "=:=:secret=\"", "bearer 12345678"} {
+	for _, seed := range []string{"password=hunter2", "+ token: 'x", "a://b:c@d", "-----BEGIN PRIVATE KEY-----", "=:=:secret=\"", "bearer 12345678",
+		"- name: DB_PASSWORD\n  value: hunter2", `{"user":"bob","password":"hunter2"}`, `{\"password\":\"`, "token: [a", "env A_TOKEN a → b", "name:"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		const hunter = "hunter2hunter2"
+		if strings.Contains(text, hunter) {
+			return
+		}
 		const secret = "graf_task_0123456789abcdef"
 		if got := redact.Text(text + " " + secret); strings.Contains(got, secret) {
 			t.Errorf("left in: %q", got)
 		}
+		for _, known := range []string{
+			`{"user":"bob","password":"` + hunter + `"}`, "- name: DB_PASSWORD\n  value: " + hunter + "\n", `[{"name":"DB_PASSWORD","value":"` + hunter + `"}]`,
+		} {
+			if got := redact.Text(text + "\n" + known); strings.Contains(got, hunter) {
+				t.Errorf("left in: %q", got)
+			}
+		}
 	})
+}
+
+// Texts that look at their line again and again take time by their length, not
+// by its square: four times the text must not take ten times as long.
+func TestTextIsLinear(t *testing.T) {
+	t.Parallel()
+	for _, unit := range []string{
+		"password:", `"x":1,"token":`, `"name":x`, "token=[redacted]", `{"id":1,"token":"x"},`, `,name:\"`, "{token:{", `"token":[`,
+	} {
+		elapsed := func(size int) time.Duration {
+			text := strings.Repeat(unit, size/len(unit))
+			least := time.Duration(math.MaxInt64)
+			for range 3 {
+				start := time.Now()
+				redact.Text(text)
+				least = min(least, time.Since(start))
+			}
+			return least
+		}
+		if small, large := elapsed(64<<10), elapsed(256<<10); large > 10*small+20*time.Millisecond {
+			t.Errorf("%q: 64 KiB take %v, 256 KiB take %v", unit, small, large)
+		}
+	}
 }
 
 func BenchmarkText(b *testing.B) {
 	text := strings.Repeat("level=info msg=\"reconciled\" name: web replicas=3 url=https://example.com/a\n", 1000)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		redact.Text(text)
+	}
+}
+
+func BenchmarkTextOneLine(b *testing.B) {
+	text := strings.Repeat("password:", 256<<10/9)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		redact.Text(text)
