@@ -21,7 +21,8 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, func(t testing.TB) conformance.Harness { return s.newHarness(t) })
 }
 
-// harness is a Broker of its own, of the class and settings that the cluster gives.
+// harness is a Broker of its own, with the annotations of Graf's: its class, and
+// what its channel is told.
 type harness struct {
 	*system
 	name, ingress string
@@ -30,11 +31,14 @@ type harness struct {
 func (s *system) newHarness(t testing.TB) *harness {
 	t.Helper()
 	name := "conformance-" + strings.ToLower(uuid.NewString()[:8])
+	like := s.awaitReady(t, brokers, graf, "default")
+	annotations := object{}
+	for _, key := range []string{"eventing.knative.dev/broker.class", "messaging.knative.dev/async-handler"} {
+		annotations[key] = like.GetAnnotations()[key]
+	}
 	s.create(t, brokers, object{
 		"apiVersion": "eventing.knative.dev/v1", "kind": "Broker",
-		"metadata": object{
-			"name": name, "namespace": tests, "annotations": object{"eventing.knative.dev/broker.class": "MTChannelBasedBroker"},
-		},
+		"metadata": object{"name": name, "namespace": tests, "annotations": annotations},
 	})
 	o := s.awaitReady(t, brokers, tests, name)
 	address, _, _ := nested(o.Object, "status", "address", "url")
@@ -56,10 +60,17 @@ func (h *harness) Apply(t testing.TB, manifest []byte) {
 	trigger.SetName(trigger.GetName() + "-" + strings.TrimPrefix(h.name, "conformance-"))
 	h.create(t, triggers, trigger.Object)
 	h.awaitReady(t, triggers, tests, trigger.GetName())
+	h.probe(t, tests, h.name, h.ingress+"/"+tests+"/"+h.name)
 }
 
 // Serve implements conformance.Harness.
 func (h *harness) Serve(t testing.TB, handler http.Handler) string {
 	t.Helper()
-	return serve(t, h.address, handler)
+	return serve(t, h.address, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Header.Get("Ce-Type"), probeType) {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
 }

@@ -82,8 +82,8 @@ func checkBackoff(t *testing.T, tries []delivered) {
 		t.Fatalf("delivered %d times, not %d", len(tries), retries+1)
 	}
 	for i := 1; i < len(tries); i++ {
-		least := backoffDelay << i // the exponent counts from 1
-		if waited := tries[i].at.Sub(tries[i-1].at); waited < least/2 {
+		least := backoffDelay << (i - 1)
+		if waited := tries[i].at.Sub(tries[i-1].at); waited < least {
 			t.Errorf("try %d came after %v, not %v", i+1, waited, least)
 		}
 	}

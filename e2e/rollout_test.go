@@ -53,7 +53,7 @@ func TestRollout(t *testing.T) {
 		"show":   {50 * time.Millisecond, func(ctx context.Context) error { return s.get(ctx, s.urls["submit"]+path) }},
 		"events": {50 * time.Millisecond, func(ctx context.Context) error { return s.get(ctx, s.urls["callback"]+path+"/events?limit=2") }},
 		"memory": {100 * time.Millisecond, func(ctx context.Context) error { return s.get(ctx, s.urls["memory"]+path+"/memory") }},
-		"submit": {time.Second, func(ctx context.Context) error { return s.submitOnce(ctx, t, l) }},
+		"submit": {2 * time.Second, func(ctx context.Context) error { return s.submitOnce(ctx, t, l) }},
 	} {
 		running.Go(func() { repeat(ctx, every.pause, func() { l.note(what, every.do(ctx)) }) })
 	}

@@ -90,6 +90,7 @@ func (s *system) subscribe(t *testing.T, name string, spec object) *subscriber {
 		"metadata": object{"name": name, "namespace": graf}, "spec": spec,
 	})
 	s.awaitReady(t, triggers, graf, name)
+	s.probe(t, graf, "default", s.broker)
 	return sub
 }
 
