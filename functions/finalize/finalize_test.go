@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -221,6 +219,20 @@ func TestLogTailWithASecret(t *testing.T) {
 		FROM codex_tasks WHERE id = $1`, task.ID)
 	if strings.Contains(kept, token) {
 		t.Errorf("the token is kept in clear: %s", kept)
+	}
+}
+
+func TestLogTailThatIsNoText(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.cluster.termination = kube.Termination{ExitCode: 1, Reason: "Error", Message: "a\x00b\xff"}
+	task := tasktest.Running(t, f.pool, tasktest.Task{})
+	if err := f.Finalize(t.Context(), observe(task, kube.PhaseFailed)); err != nil {
+		t.Fatal(err)
+	}
+	got := tasktest.Get(t, f.pool, task.ID)
+	if got.Status != "failed" || !strings.HasSuffix(value(got.FailureReason), "\nab\uFFFD") {
+		t.Errorf("task is %s: %q", got.Status, value(got.FailureReason))
 	}
 }
 
@@ -473,32 +485,5 @@ func TestSweepReclaimsSlots(t *testing.T) {
 	state, err := f.slots.Snapshot(t.Context())
 	if err != nil || len(state.Held) != 1 || state.Held[0].ID != limiter.AttemptID(running.ID.String(), 1) {
 		t.Errorf("held %v (%v), want the running task's slot alone", state.Held, err)
-	}
-}
-
-func TestDeadLetters(t *testing.T) {
-	t.Parallel()
-	f := setup(t)
-	post := func() int {
-		r := httptest.NewRequest(http.MethodPost, "/dead-letters", strings.NewReader(`{"taskId":"x"}`))
-		for name, v := range map[string]string{
-			"Ce-Specversion": "1.0", "Ce-Id": "1", "Ce-Source": "/cluster/drift", "Ce-Type": event.TypeTaskRequested,
-			"Content-Type": "application/json", "Ce-Knativeerrordest": "http://graf-submit", "Ce-Knativeerrorcode": "403",
-			"Ce-Knativeerrordata": "c291cmNlIGlzIG5vdCBsaXN0ZWQ=",
-		} {
-			r.Header.Set(name, v)
-		}
-		w := httptest.NewRecorder()
-		f.handleDeadLetter(w, r)
-		return w.Code
-	}
-	for range 2 { // the dispatcher may deliver twice
-		if code := post(); code != http.StatusNoContent {
-			t.Fatalf("answered %d", code)
-		}
-	}
-	got := tasktest.Scan[string](t, f.pool, `SELECT count(*) || ' ' || min(error_code) || ' ' || min(destination) || ' ' || min(error) FROM codex_dead_letters`)
-	if want := "1 403 http://graf-submit source is not listed"; got != want {
-		t.Errorf("kept %q, want %q", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/redact"
 )
@@ -46,7 +47,8 @@ func decide(task query.Task, found evidence) ending {
 	}
 	class, reason := failure(found)
 	return ending{
-		status: "failed", class: class, reason: clip(redact.Text(reason), maxReason), again: task.Attempt < task.MaxAttempts,
+		status: "failed", class: class, reason: clip(redact.Text(postgres.Text(reason)), maxReason),
+		again: task.Attempt < task.MaxAttempts,
 	}
 }
 

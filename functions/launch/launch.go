@@ -20,6 +20,7 @@ import (
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/manifest"
 	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/retry"
 )
@@ -283,7 +284,7 @@ func (l *Launcher) retryLater(ctx context.Context, task query.Task, cause error)
 
 // fail ends a task whose execution cannot be started, and frees its slot.
 func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error {
-	class, reason := "infrastructure", "the execution could not be started: "+cause.Error()
+	class, reason := "infrastructure", "the execution could not be started: "+postgres.Text(cause.Error())
 	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
 		// Before the event that has launch look for a free slot.
 		tx.AfterCommit(func(ctx context.Context) { l.release(ctx, task.ID, int(task.Attempt)) })

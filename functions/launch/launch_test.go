@@ -266,6 +266,20 @@ func TestClusterStaysAway(t *testing.T) {
 	}
 }
 
+func TestRefusalThatIsNoText(t *testing.T) {
+	t.Parallel()
+	f := setup(t, limiter.SlotsConfig{})
+	f.cluster.fail(fmt.Errorf("%w: a\x00b\xff", kube.ErrInvalid))
+	task := tasktest.Queued(t, f.pool, tasktest.Task{})
+	if err := f.Enqueue(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	got := tasktest.Get(t, f.pool, task.ID)
+	if got.Status != "failed" || !strings.HasSuffix(*got.FailureReason, ": ab\uFFFD") {
+		t.Errorf("task is %s: %v", got.Status, got.FailureReason)
+	}
+}
+
 func TestCancelledBeforeItStarts(t *testing.T) {
 	t.Parallel()
 	f := setup(t, limiter.SlotsConfig{})
