@@ -133,6 +133,10 @@ deploy: bin/graf-deploy $(TOOLS)/$(FUNC) ## Put Graf on the cluster in use, or b
 undeploy: bin/graf-deploy ## Remove Graf from that cluster; the servers' data stays
 	@bin/graf-deploy --undeploy
 
+.PHONY: e2e
+e2e: cluster deploy ## Prove Graf on that cluster, end to end (TESTFLAGS='-run NAME')
+	@e2e/run.sh $(TESTFLAGS)
+
 .PHONY: bin/graf-deploy
 bin/graf-deploy:
 	@mkdir -p bin
