@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -56,8 +57,8 @@ func (e *environment) deployTrivial(ctx context.Context) error {
 	return nil
 }
 
-// deployChain makes a Broker of the same class as Graf's, the type of event that
-// the first function is for, and that which it answers with.
+// deployChain makes a Broker with the settings of Graf's, and two Triggers: what is
+// sent is for the first function, what that answers with for the second.
 func (e *environment) deployChain(ctx context.Context) error {
 	model, err := e.awaitReady(ctx, brokers, graf, "default")
 	if err != nil {
@@ -65,13 +66,18 @@ func (e *environment) deployChain(ctx context.Context) error {
 	}
 	delivery := object{"retry": int64(5), "backoffPolicy": "exponential", "backoffDelay": "PT0.5S", "timeout": "PT30S"}
 	annotations := object{}
-	if class := model.GetAnnotations()[brokerClass]; class != "" {
-		annotations[brokerClass] = class
+	for name, value := range model.GetAnnotations() {
+		if name == brokerClass || strings.HasPrefix(name, channelSettings) {
+			annotations[name] = value
+		}
+	}
+	spec := object{"delivery": delivery}
+	if config, found, _ := unstructured.NestedMap(model.Object, "spec", "config"); found {
+		spec["config"] = config
 	}
 	if err := e.create(ctx, brokers, object{
 		"apiVersion": "eventing.knative.dev/v1", "kind": "Broker",
-		"metadata": object{"name": "default", "namespace": own, "annotations": annotations},
-		"spec":     object{"delivery": delivery},
+		"metadata": object{"name": "default", "namespace": own, "annotations": annotations}, "spec": spec,
 	}); err != nil {
 		return err
 	}
@@ -95,7 +101,11 @@ func (e *environment) deployChain(ctx context.Context) error {
 	return nil
 }
 
-const brokerClass = "eventing.knative.dev/broker.class"
+// Annotations of a Broker: its class, and those that it hands on to its channel.
+const (
+	brokerClass     = "eventing.knative.dev/broker.class"
+	channelSettings = "messaging.knative.dev/"
+)
 
 // like makes a function with the settings of one of Graf's: its scale bounds,
 // concurrency, probes, resources and security, but none of its configuration.
