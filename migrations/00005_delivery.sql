@@ -24,7 +24,8 @@ CREATE TABLE codex_dead_letters (
     destination text NOT NULL DEFAULT '',
     error_code  integer,
     error       text NOT NULL DEFAULT '',
-    event       jsonb NOT NULL,
+    -- json, not jsonb: it stays as it was sent, U+0000 and all.
+    event       json NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     UNIQUE (source, event_id, destination)
 );

@@ -1,8 +1,12 @@
 package finalize
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -10,12 +14,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/graf-run/graf/shared/delivery"
 	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
 )
+
+// maxColumn bounds an attribute in bytes; three of them are the key of an index,
+// whose entries Postgres bounds.
+const maxColumn = 512
 
 // handleDeadLetter keeps an event that no subscriber took, with the reason that
 // Knative's dispatcher adds as the extensions knativeerrordest, -code and -data.
@@ -25,12 +35,8 @@ func (f *Finalizer) handleDeadLetter(w http.ResponseWriter, r *http.Request) {
 		problem.WriteDelivery(w, r, err)
 		return
 	}
-	letter, err := deadLetter(e)
-	if err != nil {
-		problem.WriteDelivery(w, r, err)
-		return
-	}
-	if err := query.New(f.pool).InsertDeadLetter(r.Context(), letter); err != nil {
+	letter := deadLetter(e)
+	if err := f.keep(r.Context(), e, letter); err != nil {
 		problem.WriteDelivery(w, r, fmt.Errorf("keep a dead letter: %w", err))
 		return
 	}
@@ -39,20 +45,65 @@ func (f *Finalizer) handleDeadLetter(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func deadLetter(e event.Event) (query.InsertDeadLetterParams, error) {
+// keep stores a letter with its event as it is. Data that neither JSON nor
+// Postgres can hold, which may be why nobody took the event, is kept in base64:
+// sent again, the event is the same.
+func (f *Finalizer) keep(ctx context.Context, e event.Event, letter query.InsertDeadLetterParams) error {
+	for _, name := range []string{extensionDestination, extensionCode, extensionReason} {
+		e.SetExtension(name, nil)
+	}
+	var err error
+	if letter.Event, err = json.Marshal(e); err == nil {
+		err = query.New(f.pool).InsertDeadLetter(ctx, letter)
+		if err == nil || !unstorable(err) {
+			return err
+		}
+	}
+	e.Context, e.DataBase64 = e.Context.AsV1(), true
 	encoded, err := json.Marshal(e)
 	if err != nil {
-		return query.InsertDeadLetterParams{}, fmt.Errorf("encode a dead letter: %w", err)
+		return fmt.Errorf("encode: %w", err)
 	}
+	letter.Event = bytes.ToValidUTF8(encoded, []byte("\uFFFD")) // of attributes
+	return query.New(f.pool).InsertDeadLetter(ctx, letter)
+}
+
+// unstorable reports whether Postgres refuses the values themselves: data
+// exceptions, such as a wrong encoding, and limits, such as that of nesting.
+func unstorable(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "54"))
+}
+
+// Extensions that Knative's dispatcher adds to a dead letter. They have columns
+// of their own, and are no part of the event that is sent again.
+const (
+	extensionDestination = "knativeerrordest"
+	extensionCode        = "knativeerrorcode"
+	extensionReason      = "knativeerrordata"
+)
+
+func deadLetter(e event.Event) query.InsertDeadLetterParams {
 	letter := query.InsertDeadLetterParams{
-		ID: uuid.Must(uuid.NewV7()), EventID: e.ID(), Source: e.Source(), Type: e.Type(), Subject: e.Subject(),
-		Destination: extension(e, "knativeerrordest"), Error: reason(extension(e, "knativeerrordata")), Event: encoded,
+		ID: uuid.Must(uuid.NewV7()), EventID: column(e.ID()), Source: column(e.Source()), Type: column(e.Type()),
+		Subject: column(e.Subject()), Destination: column(extension(e, extensionDestination)),
+		Error: reason(extension(e, extensionReason)),
 	}
-	if code, err := strconv.ParseInt(extension(e, "knativeerrorcode"), 10, 32); err == nil {
+	if code, err := strconv.ParseInt(extension(e, extensionCode), 10, 32); err == nil {
 		c := int32(code)
 		letter.ErrorCode = &c
 	}
-	return letter, nil
+	return letter
+}
+
+// column makes of an attribute what Postgres can hold and index. The digest
+// keeps one that had to be changed apart from others.
+func column(attribute string) string {
+	kept := postgres.Text(attribute)
+	if kept == attribute && len(kept) <= maxColumn {
+		return kept
+	}
+	return fmt.Sprintf("%s sha256:%x", clip(kept, maxColumn-80), sha256.Sum256([]byte(attribute)))
 }
 
 func extension(e event.Event, name string) string {
@@ -73,5 +124,5 @@ func reason(data string) string {
 	if err != nil || !utf8.Valid(decoded) {
 		decoded = []byte(data)
 	}
-	return clip(strings.ReplaceAll(strings.ToValidUTF8(string(decoded), ""), "\x00", ""), maxReason)
+	return clip(postgres.Text(string(decoded)), maxReason)
 }

@@ -7,7 +7,6 @@ package query
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/google/uuid"
 )
@@ -27,7 +26,7 @@ type InsertDeadLetterParams struct {
 	Destination string
 	ErrorCode   *int32
 	Error       string
-	Event       json.RawMessage
+	Event       []byte
 }
 
 // InsertDeadLetter keeps an event that nobody took; the same one again for the

@@ -71,7 +71,7 @@ type DeadLetter struct {
 	Destination string
 	ErrorCode   *int32
 	Error       string
-	Event       json.RawMessage
+	Event       []byte
 	CreatedAt   time.Time
 }
 
