@@ -31,7 +31,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w'
 help: ## List the targets
 	@echo 'usage: make TARGET [DATA=FOLDER] [DEPS=compose]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup build ## Run the main job end to end and show it happening
