@@ -100,7 +100,8 @@ func (e *Embedder) EmbedPending(ctx context.Context) error {
 }
 
 // restoreMissed puts tasks into the bucket that have old texts without a vector
-// and are not in it; Postgres is the truth, Redis may have been wiped.
+// and are not in it, or dead there: Postgres is the truth, Redis may have been
+// wiped, and a task whose texts were given up may have said more.
 func (e *Embedder) restoreMissed(ctx context.Context) error {
 	tasks, err := query.New(e.pool).PendingTasks(ctx, missedAge, taskBatch)
 	if err != nil {
@@ -335,6 +336,12 @@ func (e *Embedder) retryLater(ctx context.Context, task uuid.UUID, failures int,
 		e.log.ErrorContext(ctx, "embedding given up", "task", task, "failures", failures, "error", cause)
 		if err := e.bury(ctx, task, cause); err != nil {
 			return err
+		}
+	}
+	if failures == 1 {
+		// If earlier texts of the task were given up, these begin anew.
+		if _, err := e.bucket.Requeue(ctx, task.String()); err != nil {
+			return fmt.Errorf("schedule the embedding of task %s: %w", task, errors.Join(err, cause))
 		}
 	}
 	due, dead, err := e.bucket.Schedule(ctx, task.String(), failures, cause.Error())

@@ -206,6 +206,32 @@ func TestModelStaysAway(t *testing.T) {
 	f.want(t, task.ID, "1 embedded, 0 failed, 0 waiting")
 }
 
+func TestLaterTextsOfATaskThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, missed := range map[string]bool{"event": false, "event missed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t)
+			task := tasktest.Queued(t, f.pool, tasktest.Task{})
+			f.model.set(embedding.ErrUnavailable)
+			if err := f.EmbedTask(t.Context(), task.ID); err != nil {
+				t.Fatal(err)
+			}
+			f.until(t, task.ID, "0 embedded, 1 failed, 0 waiting")
+			f.write(t, task.ID, "said while the model is away")
+			if missed {
+				tasktest.Exec(t, f.pool, `UPDATE codex_memory_contents SET created_at = now() - interval '1 minute'`)
+			} else if err := f.EmbedTask(t.Context(), task.ID); err != nil {
+				t.Fatal(err)
+			}
+			f.model.set(nil)
+			f.until(t, task.ID, "1 embedded, 1 failed, 0 waiting")
+			f.replay(t, tasktest.Scan[json.RawMessage](t, f.pool, `SELECT event FROM codex_dead_letters WHERE subject = $1`, task.ID.String()))
+			f.want(t, task.ID, "2 embedded, 0 failed, 0 waiting")
+		})
+	}
+}
+
 // replay hands a dead letter to the function again, as its runbook does.
 func (f *fixture) replay(t *testing.T, letter json.RawMessage) {
 	t.Helper()

@@ -131,8 +131,8 @@ func (b *Bucket) Requeue(ctx context.Context, id string) (bool, error) {
 	return b.flag(ctx, "requeue", requeueScript, id)
 }
 
-// Restore puts back items after Redis was wiped, each due at its own time, and returns how many. Items that the bucket
-// knows, due or dead, are left as they are.
+// Restore puts back items, each due at its own time, and returns how many: after Redis was wiped, or because a dead item
+// has new work. Items that are due are left as they are.
 func (b *Bucket) Restore(ctx context.Context, restore ...Item) (int, error) {
 	if len(restore) > maxItems {
 		return 0, fmt.Errorf("retry: at most %d items can be restored at a time", maxItems)

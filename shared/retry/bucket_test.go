@@ -228,6 +228,22 @@ func TestRestore(t *testing.T) {
 	b.schedule(t, "lost", 3, 0, true)
 }
 
+func TestRestoreBeginsAnewWithTheDead(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.schedule(t, "dead", 3, 0, true)
+	if restored, err := b.Restore(t.Context(), Item{ID: "dead", Reason: "new work", Due: b.now}); err != nil || restored != 1 {
+		t.Errorf("Restore() = %d, %v", restored, err)
+	}
+	if item := b.wantDue(t, "dead")[0]; item.Failures != 0 || item.Reason != "new work" {
+		t.Errorf("restored as %+v", item)
+	}
+	b.schedule(t, "dead", 1, time.Second, false)
+	if dead, err := b.Dead(t.Context(), 10); err != nil || len(dead) != 0 {
+		t.Errorf("dead are %v, %v", dead, err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

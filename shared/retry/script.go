@@ -98,13 +98,15 @@ redis.call('ZADD', DUE, now, ARGV[2])
 return 1
 `)
 
-// restoreScript puts back items that are unknown.
+// restoreScript puts back items that are unknown or dead.
 //
 // KEYS as in prelude; ARGV[2…] id, time it is due (ms), record of each. Returns how many were put back.
 var restoreScript = redis.NewScript(prelude + `
 local restored = 0
 for i = 2, #ARGV, 3 do
-  if redis.call('HSETNX', RECORDS, ARGV[i], ARGV[i + 2]) == 1 then
+  if not redis.call('ZSCORE', DUE, ARGV[i]) then
+    redis.call('ZREM', DEAD, ARGV[i])
+    redis.call('HSET', RECORDS, ARGV[i], ARGV[i + 2])
     redis.call('ZADD', DUE, ARGV[i + 1], ARGV[i])
     restored = restored + 1
   end
