@@ -29,16 +29,16 @@ const (
 
 // What the tests read and change.
 var (
-	functions     = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
-	brokers       = schema.GroupVersionResource{Group: "eventing.knative.dev", Version: "v1", Resource: "brokers"}
-	triggers      = schema.GroupVersionResource{Group: "eventing.knative.dev", Version: "v1", Resource: "triggers"}
-	subscriptions = schema.GroupVersionResource{Group: "messaging.knative.dev", Version: "v1", Resource: "subscriptions"}
-	jobs          = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
-	pods          = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	namespaces    = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	nodes         = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
-	secrets       = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
-	coreServices  = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	functions    = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
+	brokers      = schema.GroupVersionResource{Group: "eventing.knative.dev", Version: "v1", Resource: "brokers"}
+	triggers     = schema.GroupVersionResource{Group: "eventing.knative.dev", Version: "v1", Resource: "triggers"}
+	channels     = schema.GroupVersionResource{Group: "messaging.knative.dev", Version: "v1", Resource: "inmemorychannels"}
+	jobs         = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	pods         = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	namespaces   = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	nodes        = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
+	secrets      = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	coreServices = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 )
 
 // object is a part of a Kubernetes object.
@@ -128,7 +128,12 @@ func (s *system) create(t testing.TB, resource schema.GroupVersionResource, o ob
 	u := &unstructured.Unstructured{Object: o}
 	made, err := s.cluster.Resource(resource).Namespace(u.GetNamespace()).Create(within(t), u, metav1.CreateOptions{})
 	must(t, err)
-	t.Cleanup(func() { s.remove(t, resource, u.GetNamespace(), u.GetName()) })
+	t.Cleanup(func() {
+		s.remove(t, resource, u.GetNamespace(), u.GetName())
+		if resource == triggers && u.GetNamespace() == graf {
+			s.awaitUnsubscribed(t, u.GetName())
+		}
+	})
 	return made
 }
 

@@ -151,19 +151,5 @@ func (s *system) withoutTrigger(t *testing.T, name string) {
 		s.awaitReady(t, triggers, graf, name)
 	})
 	s.remove(t, triggers, graf, name)
-	uid := string(old.GetUID())
-	eventually(t, "Trigger "+name+" is gone", func() bool {
-		left, err := s.cluster.Resource(subscriptions).Namespace(graf).List(within(t), metav1.ListOptions{})
-		if err != nil {
-			return false
-		}
-		for _, subscription := range left.Items {
-			for _, owner := range subscription.GetOwnerReferences() {
-				if string(owner.UID) == uid {
-					return false
-				}
-			}
-		}
-		return true
-	})
+	s.awaitUnsubscribed(t, name)
 }

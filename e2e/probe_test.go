@@ -4,10 +4,14 @@ package e2e
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // probeType begins the types of events that tell whether a Trigger works.
@@ -44,5 +48,23 @@ func (s *system) probe(t testing.TB, namespace, broker, url string) {
 			_ = response.Body.Close()
 		}
 		return came.Load()
+	})
+}
+
+// awaitUnsubscribed waits until a Trigger of Graf's Broker that was removed is out
+// of the Broker's channel. When two are removed at once, Knative may leave one of
+// them there for good, and each event becomes a dead letter of it.
+func (s *system) awaitUnsubscribed(t testing.TB, name string) {
+	t.Helper()
+	eventually(t, "Trigger "+name+" is out of the channel", func() bool {
+		found, err := s.cluster.Resource(channels).Namespace(graf).List(within(t), metav1.ListOptions{})
+		return err == nil && !slices.ContainsFunc(found.Items, func(channel unstructured.Unstructured) bool {
+			subscribers, _, _ := unstructured.NestedSlice(channel.Object, "spec", "subscribers")
+			return slices.ContainsFunc(subscribers, func(one any) bool {
+				fields, ok := one.(object)
+				address, _, _ := nested(fields, "subscriberUri")
+				return ok && strings.Contains(address, "/triggers/"+graf+"/"+name+"/")
+			})
+		})
 	})
 }

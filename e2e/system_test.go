@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -76,6 +77,7 @@ func prepare() error {
 	if !ok {
 		return fmt.Errorf("http.DefaultTransport is a %T", http.DefaultTransport)
 	}
+	logging.Disable() // Redis's client would tell of each try while Redis is killed
 	transport.DialContext = dialer(shared.cluster)
 	transport.MaxIdleConnsPerHost = 200
 	namespace := &unstructured.Unstructured{Object: object{
