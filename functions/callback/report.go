@@ -155,15 +155,15 @@ func (p *preparation) snapshot(reported api.SnapshotReport) *Snapshot {
 // how finalize will read them.
 func (p *preparation) canonical(manifests []api.Manifest) ([]manifest.Object, bool) {
 	good := make([]manifest.Object, 0, len(manifests))
+	before := len(p.fields)
 	for i, raw := range manifests {
-		object, err := parseManifest(raw, p.salt)
+		objects, err := parseManifest(raw, p.salt)
 		if err != nil {
 			p.refuse("/snapshot/manifests/"+strconv.Itoa(i), "%v", err)
-			continue
 		}
-		good = append(good, object)
+		good = append(good, objects...)
 	}
-	if len(good) < len(manifests) {
+	if len(p.fields) > before {
 		return nil, false
 	}
 	encoded, err := json.Marshal(good)
@@ -180,12 +180,13 @@ func (p *preparation) canonical(manifests []api.Manifest) ([]manifest.Object, bo
 	return good, true
 }
 
-func parseManifest(raw api.Manifest, salt []byte) (manifest.Object, error) {
+// parseManifest reads a resource, or all of a list.
+func parseManifest(raw api.Manifest, salt []byte) ([]manifest.Object, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber() // not to round
 	var content map[string]any
 	if err := decoder.Decode(&content); err != nil {
-		return manifest.Object{}, err
+		return nil, err
 	}
-	return manifest.New(content, salt)
+	return manifest.Resources(content, salt)
 }

@@ -12,10 +12,12 @@ import (
 	"regexp"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/graf-run/graf/shared/redact"
 )
 
-// ErrNoSalt says that a Secret cannot be taken: short values could be guessed by unsalted digests.
-var ErrNoSalt = errors.New("a Secret needs a salt for the digests of its values")
+// ErrNoSalt says that a secret cannot be taken: short values could be guessed by unsalted digests.
+var ErrNoSalt = errors.New("a secret needs a salt for the digests of its values")
 
 // serverMetadata are the fields of metadata that the API server sets.
 var serverMetadata = []string{
@@ -41,12 +43,7 @@ func canonicalize(content map[string]any, salt []byte) (map[string]any, error) {
 	if metadata, ok := object["metadata"].(map[string]any); ok {
 		stripMetadata(metadata)
 	}
-	if object["kind"] == "Secret" && object["apiVersion"] == "v1" {
-		if err := redact(object, salt); err != nil {
-			return nil, err
-		}
-	}
-	return object, nil
+	return object, hideSecrets(object, salt)
 }
 
 func stripMetadata(metadata map[string]any) {
@@ -65,8 +62,63 @@ func stripMetadata(metadata map[string]any) {
 	}
 }
 
-// redact replaces a Secret's values by digests. Like the API server it folds stringData into data.
-func redact(secret map[string]any, salt []byte) error {
+// hideSecrets replaces secrets by digests, wherever they are in a value: the data of a Secret, also of one inside
+// another resource, and what stands beside a secret name, as in {name: DB_PASSWORD, value: …} of a container's env.
+func hideSecrets(value any, salt []byte) error {
+	switch value := value.(type) {
+	case []any:
+		for _, item := range value {
+			if err := hideSecrets(item, salt); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		if err := hideInMap(value, salt); err != nil {
+			return err
+		}
+		for _, item := range value {
+			if err := hideSecrets(item, salt); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func hideInMap(object map[string]any, salt []byte) error {
+	if version, present := object["apiVersion"]; object["kind"] == "Secret" && (version == "v1" || !present) {
+		if metadata, ok := object["metadata"].(map[string]any); ok {
+			stripMetadata(metadata)
+		}
+		return digestSecret(object, salt)
+	}
+	value := object["value"]
+	if value == nil || value == "" || !namesSecret(object) {
+		return nil
+	}
+	switch value.(type) {
+	case map[string]any, []any: // What is in it is looked at by itself.
+		return nil
+	}
+	if len(salt) == 0 {
+		return ErrNoSalt
+	}
+	object["value"] = redactedValue(fmt.Sprint(value), false, salt)
+	return nil
+}
+
+// namesSecret says whether the name of what stands in the field value is that of a secret.
+func namesSecret(object map[string]any) bool {
+	for _, field := range []string{"name", "key"} {
+		if name, ok := object[field].(string); ok && redact.SecretName(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// digestSecret replaces a Secret's values by digests. Like the API server it folds stringData into data.
+func digestSecret(secret map[string]any, salt []byte) error {
 	digests := map[string]any{}
 	for _, field := range []string{"data", "stringData"} {
 		if _, present := secret[field]; !present {

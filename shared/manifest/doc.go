@@ -1,8 +1,8 @@
 // Package manifest brings Kubernetes resources into a canonical form and tells how two sets of them differ.
 //
 // Canonical means: without what the API server writes (so that a resource read back equals the one that was applied),
-// with the values of Secrets replaced by salted digests (so that a change shows and the value does not), without
-// nulls, and with keys in order. Equal resources have equal bytes, and equal digests, on any machine.
+// with the values of Secrets, and those that stand beside a secret name such as DB_PASSWORD, replaced by salted digests
+// (so that a change shows and the value does not), without nulls, and with keys in order. Lists are taken apart. Equal resources have equal bytes, and equal digests, on any machine.
 package manifest
 
 // Bounds on what is read and written, in bytes unless said otherwise.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"unicode/utf8"
 
@@ -35,6 +36,16 @@ func Parse(data []byte, salt []byte) ([]Object, error) {
 	return p.objects, nil
 }
 
+// Resources makes objects of a decoded resource, or of each resource of a list (kind: List, SecretList …). For salt see
+// [New].
+func Resources(content map[string]any, salt []byte) ([]Object, error) {
+	p := parser{salt: salt, seen: map[Ref]int{}}
+	if err := p.add(content, 1); err != nil {
+		return nil, err
+	}
+	return p.objects, nil
+}
+
 type parser struct {
 	salt    []byte
 	seen    map[Ref]int
@@ -51,7 +62,7 @@ func (p *parser) add(value any, document int) error {
 	case map[string]any:
 		kind, _ := value["kind"].(string)
 		if items, ok := value["items"].([]any); ok && strings.HasSuffix(kind, "List") {
-			return p.addItems(items, document)
+			return p.addItems(itemsOf(value, strings.TrimSuffix(kind, "List"), items), document)
 		}
 		return p.addObject(value, document)
 	default:
@@ -59,14 +70,33 @@ func (p *parser) add(value any, document int) error {
 	}
 }
 
+// itemsOf are a list's items, each with the kind and version that the items of a typed list leave to the list.
+func itemsOf(list map[string]any, kind string, items []any) []any {
+	if kind == "" {
+		return items
+	}
+	complete := make([]any, len(items))
+	for i, item := range items {
+		complete[i] = item
+		if content, ok := item.(map[string]any); ok && content["kind"] == nil {
+			content = maps.Clone(content)
+			content["kind"] = kind
+			if content["apiVersion"] == nil {
+				content["apiVersion"] = list["apiVersion"]
+			}
+			complete[i] = content
+		}
+	}
+	return complete
+}
+
 func (p *parser) addItems(items []any, document int) error {
 	for i, item := range items {
-		// Lists in lists do not occur, and would need a bound.
 		content, ok := item.(map[string]any)
 		if !ok {
 			return fmt.Errorf("items[%d] is not a resource", i)
 		}
-		if err := p.addObject(content, document); err != nil {
+		if err := p.add(content, document); err != nil {
 			return fmt.Errorf("items[%d]: %w", i, err)
 		}
 	}

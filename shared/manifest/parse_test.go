@@ -98,6 +98,64 @@ func TestSecretsAreDigested(t *testing.T) {
 	}
 }
 
+func TestSecretsInLists(t *testing.T) {
+	t.Parallel()
+	secret := func(name, head string) string {
+		return `{` + head + `"metadata":{"name":"` + name + `","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"hunter2"}},"stringData":{"dsn":"hunter2"},"data":{"a":"aHVudGVyMg=="}}`
+	}
+	const head = `"apiVersion":"v1","kind":"Secret",`
+	want := parse(t, secret("a", head)+secret("b", head))
+	for name, text := range map[string]string{
+		"List":                 `{"apiVersion":"v1","kind":"List","items":[` + secret("a", head) + "," + secret("b", head) + `]}`,
+		"SecretList":           `{"apiVersion":"v1","kind":"SecretList","metadata":{},"items":[` + secret("a", head) + "," + secret("b", head) + `]}`,
+		"as the server has it": `{"apiVersion":"v1","kind":"SecretList","metadata":{},"items":[` + secret("a", "") + "," + secret("b", "") + `]}`,
+		"a list in a list":     `{"kind":"List","items":[{"kind":"List","items":[` + secret("a", head) + `]},` + secret("b", head) + `]}`,
+	} {
+		var content map[string]any
+		if err := json.Unmarshal([]byte(text), &content); err != nil {
+			t.Fatal(err)
+		}
+		objects, err := Resources(content, salt)
+		if err != nil || Digest(objects) != Digest(want) || Digest(parse(t, text)) != Digest(want) {
+			t.Errorf("%s: %v\n%s", name, err, toJSON(t, objects))
+		}
+	}
+	inside := parse(t, `{"apiVersion":"example.com/v1","kind":"Bundle","metadata":{"name":"b"},"spec":{"objects":[`+secret("a", head)+`]}}`)
+	if text := toJSON(t, inside); strings.Contains(text, "hunter2") || strings.Contains(text, "aHVudGVyMg") {
+		t.Errorf("a Secret inside another resource: %s", text)
+	}
+}
+
+const withEnv = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"app","env":[
+	{"name":"DB_PASSWORD","value":"hunter2"},{"name":"LEVEL","value":"debug"},{"name":"EMPTY_TOKEN","value":""},
+	{"name":"API_KEY","valueFrom":{"secretKeyRef":{"name":"web","key":"password"}}}]}]}}`
+
+func TestSecretVariablesAreDigested(t *testing.T) {
+	t.Parallel()
+	before := parse(t, withEnv)
+	text := toJSON(t, before)
+	for _, kept := range []string{`"value":"debug"`, `"value":""`, `"secretKeyRef":{"key":"password","name":"web"}`} {
+		if !strings.Contains(text, kept) {
+			t.Errorf("%s is gone: %s", kept, text)
+		}
+	}
+	after := parse(t, strings.Replace(withEnv, "hunter2", "hunter3", 1))
+	diff := Compare(before, after)
+	const changed = "container app env DB_PASSWORD sha256-salted:"
+	if !strings.Contains(diff.Summary, changed) || len(diff.Changes) != 1 {
+		t.Errorf("summary %q, want %q", diff.Summary, changed)
+	}
+	if all := text + toJSON(t, after) + diff.Unified + diff.Summary; strings.Contains(all, "hunter") {
+		t.Errorf("the value is left in: %s", all)
+	}
+	if again := parse(t, text); Digest(again) != Digest(before) {
+		t.Errorf("read back as another: %s", toJSON(t, again))
+	}
+	if _, err := Parse([]byte(withEnv), nil); !errors.Is(err, ErrNoSalt) {
+		t.Errorf("without a salt: %v", err)
+	}
+}
+
 func TestBadManifests(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat(`{"a":`, MaxDepth+1) + "1" + strings.Repeat("}", MaxDepth+1)
@@ -111,18 +169,19 @@ func TestBadManifests(t *testing.T) {
 		"apiVersion: v1\nkind: X\nmetadata: {generateName: a}":       "metadata.name is missing",
 		"apiVersion: v1\nkind: X\nmetadata: {name: \"a b\"}":         "metadata.name must have at most 253 bytes",
 		"apiVersion: v1\nkind: X\nmetadata: {name: a, namespace: 1}": "metadata.namespace must be a string",
-		"a: 1\na: 2":                    `key "a" already set`,
-		"a: [":                          "document 1: ",
-		"{a: [":                         "neither JSON",
-		"a: 1\n---\n\tb":                "document 2: ",
-		`{"kind":"List","items":[1]}`:   "items[0] is not a resource",
-		`{"kind":"List","items":[{}]}`:  "items[0]: apiVersion is missing",
-		many:                            "ConfigMap ns/a was in document 1 already",
-		"\xff":                          "not valid UTF-8",
-		deep:                            "nested more than 64 levels deep",
-		`{"a":1e999}`:                   "number 1e999 is out of range",
-		strings.Repeat(" ", MaxBytes+1): "at most 4194304 are allowed",
-		"a: .inf":                       "document 1: ",
+		"a: 1\na: 2":                       `key "a" already set`,
+		"a: [":                             "document 1: ",
+		"{a: [":                            "neither JSON",
+		"a: 1\n---\n\tb":                   "document 2: ",
+		`{"kind":"List","items":[1]}`:      "items[0] is not a resource",
+		`{"kind":"List","items":[{}]}`:     "items[0]: apiVersion is missing",
+		`{"kind":"PodList","items":["a"]}`: "items[0] is not a resource",
+		many:                               "ConfigMap ns/a was in document 1 already",
+		"\xff":                             "not valid UTF-8",
+		deep:                               "nested more than 64 levels deep",
+		`{"a":1e999}`:                      "number 1e999 is out of range",
+		strings.Repeat(" ", MaxBytes+1):    "at most 4194304 are allowed",
+		"a: .inf":                          "document 1: ",
 		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":"x"}`: "data of a Secret must be a mapping",
 		`{"a":[` + strings.Repeat("1,", maxNodes) + "1]}":                        "more than 500000 values",
 	} {
@@ -169,6 +228,7 @@ func TestNumbersHaveOneForm(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
+		withEnv, `{"apiVersion":"v1","kind":"SecretList","items":[{"metadata":{"name":"a"},"data":{"a":"b"}}]}`, `{"kind":"List","items":[{"kind":"List","items":[]}]}`,
 		configMap, "a: 1\n---\nb", "[]", "", "...", "{a: &x [*x]}", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: b}",
 		`{"apiVersion":"v1","kind":"X","metadata":{"name":"a"},"l":[{"name":"]"},{"name":"\"]"}],"[\"":1.5e-7}`,
 	} {
