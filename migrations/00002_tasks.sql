@@ -76,6 +76,12 @@ CREATE TABLE codex_task_attempts (
     execution_uid       text,
     -- How often the cluster did not take it.
     launch_failures     integer NOT NULL DEFAULT 0,
+    -- Until when a launch extended its slot, or was about to; a rebuild of the
+    -- slots counts a launching task only if this is to come.
+    slot_until          timestamptz,
+    -- What the cluster said of the execution's end: it forgets a Job after its
+    -- time to live, and the end may have to be carried on after that.
+    execution_end       jsonb,
     exit_code           integer,
     failure_class       text,
     failure_reason      text,

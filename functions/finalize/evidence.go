@@ -34,9 +34,17 @@ type evidence struct {
 }
 
 func (f *Finalizer) gather(ctx context.Context, task query.Task, o kube.Observation) (evidence, error) {
-	found := evidence{observation: o}
 	q := query.New(f.pool)
-	if err := found.readTermination(ctx, f.cluster); err != nil {
+	attempt, err := q.GetAttempt(ctx, task.ID, task.Attempt)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return evidence{}, fmt.Errorf("read attempt %d: %w", task.Attempt, err)
+	}
+	end, err := known(attempt, o)
+	if err != nil {
+		return evidence{}, err
+	}
+	found := evidence{observation: end.Observation}
+	if err := f.readTermination(ctx, q, &found, end, task); err != nil {
 		return evidence{}, err
 	}
 	if err := found.readReport(ctx, q, task); err != nil {
@@ -56,7 +64,11 @@ func (f *Finalizer) gather(ctx context.Context, task query.Task, o kube.Observat
 	return found, nil
 }
 
-func (e *evidence) readTermination(ctx context.Context, cluster cluster) error {
+// readTermination reads how the container ended, and notes it, because an object
+// store that is away may hold up the end for longer than the pod exists.
+func (f *Finalizer) readTermination(
+	ctx context.Context, q *query.Queries, e *evidence, end executionEnd, task query.Task,
+) error {
 	switch e.observation.Phase {
 	case kube.PhaseSucceeded:
 		zero := int32(0)
@@ -69,17 +81,34 @@ func (e *evidence) readTermination(ctx context.Context, cluster cluster) error {
 	if e.observation.Reason == reasonGone {
 		return nil
 	}
-	termination, err := cluster.Termination(ctx, e.observation.Execution)
-	switch {
-	case errors.Is(err, kube.ErrNotFound):
-		return nil
-	case err != nil:
-		return fmt.Errorf("read how the container ended: %w", err)
+	if end.Termination == nil {
+		termination, err := f.cluster.Termination(ctx, e.observation.Execution)
+		switch {
+		case errors.Is(err, kube.ErrNotFound):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read how the container ended: %w", err)
+		}
+		end.Termination = &termination
+		if err := noteEnd(ctx, q, end, task); err != nil {
+			return err
+		}
 	}
-	e.termination = termination
-	if termination.ExitCode != kube.ExitUnknown {
-		code := int32(termination.ExitCode) //nolint:gosec // it is an int32 in Kubernetes
+	e.termination = *end.Termination
+	if e.termination.ExitCode != kube.ExitUnknown {
+		code := int32(e.termination.ExitCode) //nolint:gosec // it is an int32 in Kubernetes
 		e.exitCode = &code
+	}
+	return nil
+}
+
+func noteEnd(ctx context.Context, q *query.Queries, end executionEnd, task query.Task) error {
+	encoded, err := end.encode()
+	if err != nil {
+		return err
+	}
+	if err := q.NoteExecutionEnd(ctx, encoded, task.ID, task.Attempt); err != nil {
+		return fmt.Errorf("note how the container ended: %w", err)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
 	"github.com/graf-run/graf/shared/retry"
+	"github.com/graf-run/graf/shared/telemetry"
 )
 
 // actor is the function's name in the audit.
@@ -53,13 +54,12 @@ func (f *Finalizer) Finalize(ctx context.Context, o kube.Observation) error {
 		f.log.WarnContext(ctx, "a Job's label is no task id", "job", o.Execution.Name, "label", o.TaskID)
 		return nil //nolint:nilerr // somebody else's Job: to deliver it again would not help
 	}
-	attempt := int16(o.Attempt) //nolint:gosec // kube.ParseJob takes no more
-	task, err := query.New(f.pool).BeginFinalizing(ctx, actor, id, attempt)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return f.finalizeAgain(ctx, id, o)
-	}
+	task, begun, err := f.begin(ctx, id, o)
 	if err != nil {
-		return fmt.Errorf("begin to finalize task %s: %w", id, err)
+		return err
+	}
+	if !begun {
+		return f.finalizeAgain(ctx, id, o)
 	}
 	return f.finish(ctx, task, o)
 }
@@ -84,6 +84,7 @@ func (f *Finalizer) finalizeAgain(ctx context.Context, id uuid.UUID, o kube.Obse
 // finish gathers what there is to know of a finalizing task's attempt, decides
 // how it ended, and stores and announces that.
 func (f *Finalizer) finish(ctx context.Context, task query.Task, o kube.Observation) error {
+	ctx = telemetry.WithTraceParent(ctx, task.TraceParent)
 	found, err := f.gather(ctx, task, o)
 	if err != nil {
 		return fmt.Errorf("finalize task %s: %w", task.ID, err)
@@ -184,6 +185,9 @@ func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) erro
 	case attempt < int(task.Attempt), !slices.Contains([]string{"launching", "running", "finalizing"}, task.Status):
 		f.release(ctx, id, attempt)
 		return nil
+	}
+	if task.Status == "finalizing" {
+		return f.resume(ctx, task)
 	}
 	o, err := f.observe(ctx, id, attempt)
 	if err != nil || !o.Finished() {

@@ -39,7 +39,8 @@ type jobs struct {
 	executions  []kube.Observation
 	termination kube.Termination
 	deleted     []string
-	listed      int // how often
+	undeletable error // of Delete
+	listed      int   // how often
 }
 
 func (j *jobs) List(_ context.Context, s kube.Selection) ([]kube.Observation, error) {
@@ -58,6 +59,9 @@ func (j *jobs) List(_ context.Context, s kube.Selection) ([]kube.Observation, er
 func (j *jobs) Delete(_ context.Context, e kube.Execution) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.undeletable != nil {
+		return j.undeletable
+	}
 	j.deleted = append(j.deleted, e.Name)
 	return nil
 }
@@ -339,20 +343,31 @@ func (f *fixture) upload(t *testing.T, task uuid.UUID, name string, announced, u
 	return id
 }
 
+// storageAway is an object store that refuses connections.
+func storageAway(t *testing.T) *artifact.Store {
+	t.Helper()
+	return storageAt(t, "http://127.0.0.1:1")
+}
+
+func storageAt(t *testing.T, url string) *artifact.Store {
+	t.Helper()
+	store, err := artifact.New(artifact.Config{
+		Endpoint: url, Bucket: "graf", Region: "us-east-1", AccessKeyID: "a", SecretAccessKey: "bbbbbbbb",
+		MaxBytes: 1, UploadExpiry: time.Minute, DownloadExpiry: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
 func TestStorageAway(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	task := tasktest.Running(t, f.pool, tasktest.Task{})
 	f.upload(t, task.ID, "a.txt", []byte("a"), []byte("a"))
 	working := f.artifacts
-	away, err := artifact.New(artifact.Config{
-		Endpoint: "http://127.0.0.1:1", Bucket: "graf", Region: "us-east-1", AccessKeyID: "a", SecretAccessKey: "bbbbbbbb",
-		MaxBytes: 1, UploadExpiry: time.Minute, DownloadExpiry: time.Minute,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.artifacts = away
+	f.artifacts = storageAway(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if err := f.Finalize(ctx, observe(task, kube.PhaseSucceeded)); err == nil {

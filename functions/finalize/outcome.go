@@ -5,9 +5,7 @@ import (
 	"strings"
 
 	"github.com/graf-run/graf/shared/kube"
-	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
-	"github.com/graf-run/graf/shared/redact"
 )
 
 // Classes of failure.
@@ -47,7 +45,7 @@ func decide(task query.Task, found evidence) ending {
 	}
 	class, reason := failure(found)
 	return ending{
-		status: "failed", class: class, reason: clip(redact.Text(postgres.Text(reason)), maxReason),
+		status: "failed", class: class, reason: clip(storable(reason), maxReason),
 		again: task.Attempt < task.MaxAttempts,
 	}
 }

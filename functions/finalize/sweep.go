@@ -4,23 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/graf-run/graf/shared/artifact"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/outbox"
 	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/telemetry"
 )
 
 const (
 	// relayBatch and relayBatches bound the events that one sweep publishes.
 	relayBatch   = 200
 	relayBatches = 10
-	// sweepBatch bounds the tasks that each part of a sweep looks at; the next
-	// sweep goes on.
+	// sweepBatch bounds the tasks that are read at a time.
 	sweepBatch = 200
 	// queuedAge is how long a task that might start is left to its own events.
 	queuedAge = 5 * time.Second
@@ -30,15 +32,21 @@ const (
 
 // Sweep takes up what was left lying: events that were not published, ends that
 // were cut off, executions whose end went unheard or that overrun, slots that
-// nobody gave back, and tasks and texts that wait. Its parts are independent.
+// nobody gave back, and tasks and texts that wait. Its parts run side by side, so
+// that one whose server is away does not take the time of the others.
 func (f *Finalizer) Sweep(ctx context.Context) error {
-	return errors.Join(
-		f.relay(ctx),
-		f.resumeFinalizing(ctx),
-		f.observeRunning(ctx),
-		f.reclaimSlots(ctx),
-		f.announceDue(ctx),
-	)
+	parts := []func(context.Context) error{
+		f.relay, f.resumeFinalizing, f.observeRunning,
+		// In this order: a slot that was reclaimed is for those that wait.
+		func(ctx context.Context) error { return errors.Join(f.reclaimSlots(ctx), f.announceDue(ctx)) },
+	}
+	errs := make([]error, len(parts))
+	var group sync.WaitGroup
+	for i, part := range parts {
+		group.Go(func() { errs[i] = part(ctx) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
 }
 
 func (f *Finalizer) relay(ctx context.Context) error {
@@ -53,25 +61,32 @@ func (f *Finalizer) relay(ctx context.Context) error {
 
 func (f *Finalizer) resumeFinalizing(ctx context.Context) error {
 	q := query.New(f.pool)
-	stale, err := q.ListStaleFinalizing(ctx, f.config.StaleAfter, sweepBatch)
-	if err != nil {
-		return fmt.Errorf("list ends that were cut off: %w", err)
-	}
 	var errs []error
-	for _, task := range stale {
-		errs = append(errs, f.Observe(ctx, task.ID, int(task.Attempt)))
+	storageAway := false
+	for after, more := uuid.Nil, true; more; {
+		stale, err := q.ListStaleFinalizing(ctx, f.config.StaleAfter, after, sweepBatch)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("list ends that were cut off: %w", err))...)
+		}
+		for _, task := range stale {
+			after = task.ID
+			if storageAway && task.NeedsStorage {
+				continue // one has waited for it; the next sweep asks again
+			}
+			err := f.Observe(ctx, task.ID, int(task.Attempt))
+			storageAway = storageAway || errors.Is(err, artifact.ErrUnavailable)
+			errs = append(errs, err)
+		}
+		more = len(stale) == sweepBatch
 	}
 	return errors.Join(errs...)
 }
 
 // observeRunning compares the tasks that run with the executions that there are.
 func (f *Finalizer) observeRunning(ctx context.Context) error {
-	running, err := query.New(f.pool).ListUnobserved(ctx, f.config.StaleAfter, sweepBatch)
-	if err != nil {
-		return fmt.Errorf("list running tasks: %w", err)
-	}
-	if len(running) == 0 {
-		return nil
+	running, err := f.listUnobserved(ctx)
+	if err != nil || len(running) == 0 {
+		return err
 	}
 	executions, err := f.cluster.List(ctx, kube.Selection{Namespace: f.config.Namespace})
 	if err != nil {
@@ -82,14 +97,36 @@ func (f *Finalizer) observeRunning(ctx context.Context) error {
 		byAttempt[limiter.AttemptID(o.TaskID, o.Attempt)] = o
 	}
 	var errs []error
+	storageAway := false
 	for _, task := range running {
 		o, exists := byAttempt[limiter.AttemptID(task.ID.String(), int(task.Attempt))]
 		if !exists {
 			o = gone(kube.Observation{TaskID: task.ID.String(), Attempt: int(task.Attempt)})
 		}
-		errs = append(errs, f.settle(ctx, task, o))
+		if storageAway && o.Finished() {
+			continue
+		}
+		err := f.settle(ctx, task, o)
+		storageAway = storageAway || errors.Is(err, artifact.ErrUnavailable)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (f *Finalizer) listUnobserved(ctx context.Context) ([]query.ListUnobservedRow, error) {
+	q := query.New(f.pool)
+	var all []query.ListUnobservedRow
+	for after, more := uuid.Nil, true; more; {
+		page, err := q.ListUnobserved(ctx, f.config.StaleAfter, after, sweepBatch)
+		if err != nil {
+			return nil, fmt.Errorf("list running tasks: %w", err)
+		}
+		all = append(all, page...)
+		if more = len(page) == sweepBatch; more {
+			after = page[len(page)-1].ID
+		}
+	}
+	return all, nil
 }
 
 // settle finalizes a running task whose execution has ended or overruns, and
@@ -99,12 +136,9 @@ func (f *Finalizer) settle(ctx context.Context, task query.ListUnobservedRow, o 
 	case o.Finished():
 		return f.Finalize(ctx, o)
 	case task.DeadlineAt != nil && time.Since(*task.DeadlineAt) > f.config.Grace:
-		if err := f.cluster.Delete(ctx, o.Execution); err != nil {
-			return fmt.Errorf("stop the execution of task %s: %w", task.ID, err)
-		}
-		o.Phase = kube.PhaseDeadlineExceeded
-		return f.Finalize(ctx, o)
+		return f.overrun(ctx, task.ID, o)
 	case task.CancelRequestedAt != nil && time.Since(*task.CancelRequestedAt) > f.config.StaleAfter:
+		ctx = telemetry.WithTraceParent(ctx, task.TraceParent)
 		return f.announce(ctx, event.NewTask(ctx, event.TypeTaskCancelRequested, event.SourceFinalize, task.ID,
 			event.TaskCancelRequested{TaskID: task.ID, RequestedBy: value(task.CancelRequestedBy)}))
 	}

@@ -19,7 +19,7 @@ const (
 	// admitBatch bounds the tasks that one event starts; launches of one batch
 	// run side by side.
 	admitBatch = 8
-	// catchBatch bounds what one queue.due event looks at.
+	// catchBatch bounds the tasks that are read at a time.
 	catchBatch = 500
 	// patience is how long a delivery waits for a task that is due soon. What
 	// is due later waits in the retry bucket, and nothing runs meanwhile.
@@ -45,6 +45,9 @@ func (l *Launcher) Enqueue(ctx context.Context, id uuid.UUID) error {
 		return l.resume(ctx, task)
 	case task.Status != "queued":
 		return nil
+	case task.NotBefore != nil && time.Now().Before(*task.NotBefore):
+		// What made it known came late: it waits for its next attempt already.
+		return l.EnqueueAt(ctx, id, int(task.Attempt)+1, *task.NotBefore)
 	}
 	return l.enqueueAndAdmit(ctx, waiting(task.ID, task.Caller, task.Namespaces, task.Priority, task.Attempt+1, task.CreatedAt))
 }
@@ -120,36 +123,63 @@ func (l *Launcher) catchItem(ctx context.Context, item retry.Item) error {
 }
 
 func (l *Launcher) catchQueued(ctx context.Context) error {
-	rows, err := query.New(l.pool).ListQueued(ctx, catchBatch)
+	err := l.eachQueued(ctx, func(tasks []limiter.Task) error {
+		return l.rebuilding(ctx, func() error { return l.slots.Enqueue(ctx, tasks...) })
+	})
 	if err != nil {
-		return fmt.Errorf("list queued tasks: %w", err)
-	}
-	tasks := make([]limiter.Task, len(rows))
-	for i, r := range rows {
-		tasks[i] = waiting(r.ID, r.Caller, r.Namespaces, r.Priority, r.Attempt+1, r.CreatedAt)
-	}
-	if err := l.rebuilding(ctx, func() error { return l.slots.Enqueue(ctx, tasks...) }); err != nil {
 		return fmt.Errorf("enqueue tasks: %w", err)
 	}
 	return l.Admit(ctx)
 }
 
-func (l *Launcher) catchStale(ctx context.Context) error {
-	rows, err := query.New(l.pool).ListStaleLaunches(ctx, staleAge, admitBatch*4)
-	if err != nil {
-		return fmt.Errorf("list launches that were cut off: %w", err)
-	}
-	items := make([]retry.Item, len(rows))
-	for i, r := range rows {
-		items[i] = retry.Item{
-			ID: limiter.AttemptID(r.ID.String(), int(r.Attempt)), Reason: "the launch was cut off", Due: time.Now(),
+// eachQueued goes through all tasks that may start now, page by page, lest those
+// of one caller hide another's.
+func (l *Launcher) eachQueued(ctx context.Context, do func([]limiter.Task) error) error {
+	q := query.New(l.pool)
+	for after, more := uuid.Nil, true; more; {
+		rows, err := q.ListQueued(ctx, after, catchBatch)
+		if err != nil {
+			return fmt.Errorf("list queued tasks: %w", err)
 		}
+		tasks := make([]limiter.Task, len(rows))
+		for i, r := range rows {
+			tasks[i] = waiting(r.ID, r.Caller, r.Namespaces, r.Priority, r.Attempt+1, r.CreatedAt)
+			after = r.ID
+		}
+		if err := do(tasks); err != nil {
+			return err
+		}
+		more = len(rows) == catchBatch
 	}
-	if len(items) == 0 {
+	return nil
+}
+
+func (l *Launcher) catchStale(ctx context.Context) error {
+	q := query.New(l.pool)
+	restored := 0
+	for after, more := uuid.Nil, true; more; {
+		rows, err := q.ListStaleLaunches(ctx, staleAge, after, catchBatch)
+		if err != nil {
+			return fmt.Errorf("list launches that were cut off: %w", err)
+		}
+		items := make([]retry.Item, len(rows))
+		for i, r := range rows {
+			items[i] = retry.Item{
+				ID: limiter.AttemptID(r.ID.String(), int(r.Attempt)), Reason: "the launch was cut off", Due: time.Now(),
+			}
+			after = r.ID
+		}
+		if len(items) > 0 {
+			n, err := l.bucket.Restore(ctx, items...)
+			if err != nil {
+				return err
+			}
+			restored += n
+		}
+		more = len(rows) == catchBatch
+	}
+	if restored == 0 {
 		return nil
-	}
-	if restored, err := l.bucket.Restore(ctx, items...); err != nil || restored == 0 {
-		return err
 	}
 	return l.catchDue(ctx)
 }
@@ -201,7 +231,8 @@ func (l *Launcher) rebuilding(ctx context.Context, operation func() error) error
 	return operation()
 }
 
-// loadSlots reads from Postgres who holds a slot and who waits.
+// loadSlots reads from Postgres who holds a slot and who waits: also a launch
+// that was cut off, unless it had noted that it keeps its slot until later.
 func (l *Launcher) loadSlots(ctx context.Context) (limiter.State, error) {
 	q := query.New(l.pool)
 	holding, err := q.ListHolding(ctx)
@@ -210,23 +241,26 @@ func (l *Launcher) loadSlots(ctx context.Context) (limiter.State, error) {
 	}
 	var state limiter.State
 	for _, r := range holding {
+		task := waiting(r.ID, r.Caller, r.Namespaces, r.Priority, r.Attempt, r.CreatedAt)
+		if r.Status == "launching" {
+			if r.SlotUntil != nil && r.SlotUntil.After(time.Now()) {
+				state.Held = append(state.Held, limiter.Lease{Task: task, Until: *r.SlotUntil})
+			} else {
+				state.Waiting = append(state.Waiting, task)
+			}
+			continue
+		}
 		until := time.Now().Add(time.Duration(r.TimeoutSeconds) * time.Second)
 		if r.DeadlineAt != nil {
 			until = *r.DeadlineAt
 		}
-		state.Held = append(state.Held, limiter.Lease{
-			Task:  waiting(r.ID, r.Caller, r.Namespaces, r.Priority, r.Attempt, r.CreatedAt),
-			Until: until.Add(finalizeReserve),
-		})
+		state.Held = append(state.Held, limiter.Lease{Task: task, Until: until.Add(finalizeReserve)})
 	}
-	queued, err := q.ListQueued(ctx, 100_000)
-	if err != nil {
-		return limiter.State{}, fmt.Errorf("list queued tasks: %w", err)
-	}
-	for _, r := range queued {
-		state.Waiting = append(state.Waiting, waiting(r.ID, r.Caller, r.Namespaces, r.Priority, r.Attempt+1, r.CreatedAt))
-	}
-	return state, nil
+	err = l.eachQueued(ctx, func(tasks []limiter.Task) error {
+		state.Waiting = append(state.Waiting, tasks...)
+		return nil
+	})
+	return state, err
 }
 
 func waiting(id uuid.UUID, caller string, namespaces []string, priority, attempt int16, created time.Time) limiter.Task {

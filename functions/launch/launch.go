@@ -23,6 +23,7 @@ import (
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/retry"
+	"github.com/graf-run/graf/shared/telemetry"
 )
 
 // actor is the function's name in the audit.
@@ -76,6 +77,7 @@ func (l *Launcher) launchAdmitted(ctx context.Context, attemptID string) error {
 // begin recalls what earlier tasks taught, moves the task to launching with its
 // enriched prompt, and starts it.
 func (l *Launcher) begin(ctx context.Context, task query.Task) error {
+	ctx = telemetry.WithTraceParent(ctx, task.TraceParent)
 	attempt := task.Attempt + 1
 	previous, err := l.previousFailure(ctx, task)
 	if err != nil {
@@ -109,6 +111,7 @@ func (l *Launcher) begin(ctx context.Context, task query.Task) error {
 // start carries on a launch that was cut off: the prompt is stored, the token
 // is not, so the container is given another.
 func (l *Launcher) start(ctx context.Context, task query.Task) error {
+	ctx = telemetry.WithTraceParent(ctx, task.TraceParent)
 	q := query.New(l.pool)
 	attempt, err := q.GetAttempt(ctx, task.ID, task.Attempt)
 	if err != nil {
@@ -134,6 +137,9 @@ func (l *Launcher) resume(ctx context.Context, task query.Task) error {
 	err := l.rebuilding(ctx, func() error { return l.slots.Extend(ctx, id, time.Now().Add(staleAge)) })
 	switch {
 	case errors.Is(err, limiter.ErrNotHeld):
+		if err := l.noteSlot(ctx, task, nil); err != nil {
+			return err
+		}
 		return l.enqueueAndAdmit(ctx,
 			waiting(task.ID, task.Caller, task.Namespaces, task.Priority, task.Attempt, task.CreatedAt))
 	case err != nil:
@@ -152,13 +158,18 @@ type launchInput struct {
 // launch starts the execution of a task that is launching and holds a slot. It
 // may be done twice: the execution is the same.
 func (l *Launcher) launch(ctx context.Context, task query.Task, in launchInput) error {
+	if task.CancelRequestedAt != nil {
+		return l.abandon(ctx, task)
+	}
 	deadline := time.Now().Add(time.Duration(task.TimeoutSeconds) * time.Second)
-	id := limiter.AttemptID(task.ID.String(), int(task.Attempt))
-	err := l.rebuilding(ctx, func() error { return l.slots.Extend(ctx, id, deadline.Add(finalizeReserve)) })
-	if err != nil {
-		return fmt.Errorf("keep the slot of task %s: %w", task.ID, err)
+	held, err := l.keepSlot(ctx, task, deadline.Add(finalizeReserve))
+	if err != nil || !held {
+		return err
 	}
 	spec, err := l.spec(ctx, task, in, deadline)
+	if errors.Is(err, errUnreadable) { // It will not be readable another time.
+		return l.fail(ctx, task, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -172,10 +183,13 @@ func (l *Launcher) launch(ctx context.Context, task query.Task, in launchInput) 
 	return l.started(ctx, task, in, execution, deadline)
 }
 
+// errUnreadable says that what was stored of a task cannot be given to an execution.
+var errUnreadable = errors.New("what is stored of the task cannot be used")
+
 func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, deadline time.Time) (kube.JobSpec, error) {
 	var agent api.Agent
 	if err := json.Unmarshal(task.Agent, &agent); err != nil {
-		return kube.JobSpec{}, fmt.Errorf("agent of task %s: %w", task.ID, err)
+		return kube.JobSpec{}, fmt.Errorf("%w: the agent: %w", errUnreadable, err)
 	}
 	manifests, err := l.beforeManifests(ctx, task)
 	if err != nil {
@@ -209,25 +223,17 @@ func (l *Launcher) beforeManifests(ctx context.Context, task query.Task) (map[st
 	}
 	objects, err := manifest.Parse(raw, task.ManifestSalt)
 	if err != nil {
-		return nil, fmt.Errorf("manifests of task %s: %w", task.ID, err)
+		return nil, fmt.Errorf("%w: the manifests: %w", errUnreadable, err)
 	}
-	files := make(map[string][]byte, len(objects))
-	for i, object := range objects {
-		name := fmt.Sprintf("%02d-%s-%s.yaml", i+1, strings.ToLower(object.Ref.Kind), fileName(object.Ref.Name))
-		files[name] = []byte(object.YAML())
+	files, err := manifest.Files(objects)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the manifests %w", errUnreadable, err)
 	}
-	return files, nil
-}
-
-// fileName makes of a resource's name one that a ConfigMap takes as a key: such
-// as system:node keeps its meaning as system-node.
-func fileName(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r == '.' || (r >= '0' && r <= '9') || (r|0x20 >= 'a' && r|0x20 <= 'z') {
-			return r
-		}
-		return '-'
-	}, name)
+	contents := make(map[string][]byte, len(files))
+	for _, file := range files {
+		contents[file.Name] = []byte(file.YAML)
+	}
+	return contents, nil
 }
 
 // started moves the task to running and announces it. If the execution has
@@ -235,13 +241,13 @@ func fileName(name string) string {
 func (l *Launcher) started(ctx context.Context, task query.Task, in launchInput,
 	execution kube.Execution, deadline time.Time,
 ) error {
-	var cancelled bool
+	var cancelled, late bool
 	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
 		row, err := tx.StartAttempt(ctx, query.StartAttemptParams{
 			UpdatedBy: actor, DeadlineAt: &deadline, TaskID: task.ID, Attempt: task.Attempt,
 			Kind: &execution.Kind, Name: &execution.Name, Namespace: &execution.Namespace, Uid: &execution.UID,
 		})
-		if errors.Is(err, pgx.ErrNoRows) {
+		if late = errors.Is(err, pgx.ErrNoRows); late {
 			return nil
 		}
 		if err != nil {
@@ -256,6 +262,11 @@ func (l *Launcher) started(ctx context.Context, task query.Task, in launchInput,
 	})
 	if err != nil {
 		return fmt.Errorf("mark task %s as running: %w", task.ID, err)
+	}
+	if late {
+		if cancelled, err = l.givenUp(ctx, task); err != nil {
+			return err
+		}
 	}
 	if cancelled {
 		return l.cluster.Delete(ctx, execution)
@@ -288,6 +299,13 @@ func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error
 	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
 		// Before the event that has launch look for a free slot.
 		tx.AfterCommit(func(ctx context.Context) { l.release(ctx, task.ID, int(task.Attempt)) })
+		now, err := tx.LockTask(ctx, task.ID)
+		if err != nil {
+			return err
+		}
+		if now.CancelRequestedAt != nil {
+			class, reason = "cancelled", cancellation(now)
+		}
 		ended, err := tx.FailLaunch(ctx, query.FailLaunchParams{
 			UpdatedBy: actor, FailureClass: &class, FailureReason: &reason, TaskID: task.ID, Attempt: task.Attempt,
 		})

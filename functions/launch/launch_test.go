@@ -32,9 +32,16 @@ type jobs struct {
 	launched []kube.JobSpec
 	deleted  []string
 	err      error // of Launch
+	// during is done while a Job is being made.
+	during func() error
 }
 
 func (j *jobs) Launch(_ context.Context, spec kube.JobSpec) (kube.Execution, error) {
+	if j.during != nil {
+		if err := j.during(); err != nil {
+			return kube.Execution{}, err
+		}
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := spec.Validate(); err != nil {

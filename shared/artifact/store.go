@@ -52,6 +52,8 @@ func connect(config Config, endpoint string) (*minio.Client, error) {
 		Secure: parsed.Scheme == "https",
 		// A known region spares a request for it, which presigning by the public address could not make.
 		Region: config.Region,
+		// One try: what failed comes again with its event or the sweep, and until then nothing else waits for it.
+		MaxRetries: 1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up object storage: %w", err)

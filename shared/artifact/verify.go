@@ -19,6 +19,8 @@ var (
 	ErrSizeMismatch = errors.New("the artifact has another size than announced")
 	// ErrDigestMismatch says that other bytes were uploaded than announced.
 	ErrDigestMismatch = errors.New("the artifact has another sha256 than announced")
+	// ErrUnavailable says that object storage did not answer, or with a fault of its own.
+	ErrUnavailable = errors.New("object storage is away")
 )
 
 // Verify checks that an upload has the announced size and SHA-256 (in hexadecimal). It takes the store's own checksum
@@ -73,8 +75,11 @@ func (s *Store) verifyBytes(ctx context.Context, key string, size int64, want, e
 }
 
 func storeError(verb, key string, err error) error {
-	if minio.ToErrorResponse(err).StatusCode == http.StatusNotFound {
+	switch code := minio.ToErrorResponse(err).StatusCode; {
+	case code == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", key, ErrMissing)
+	case code < http.StatusBadRequest || code >= http.StatusInternalServerError || code == http.StatusTooManyRequests:
+		return fmt.Errorf("%s %s: %w: %w", verb, key, ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s %s in object storage: %w", verb, key, err)
 }

@@ -21,19 +21,19 @@ const (
 
 // Observation is what a Job object says about the attempt it runs.
 type Observation struct {
-	TaskID    string
-	Attempt   int
-	Execution Execution
-	Phase     Phase
+	TaskID    string    `json:"taskId"`
+	Attempt   int       `json:"attempt"`
+	Execution Execution `json:"execution"`
+	Phase     Phase     `json:"phase"`
 	// StartedAt and FinishedAt have a resolution of one second; zero means not yet.
-	StartedAt  time.Time
-	FinishedAt time.Time
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
 	// Reason and Message are the Job's own for a failure, for example BackoffLimitExceeded. What the container itself
 	// left is in its Termination.
-	Reason  string
-	Message string
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
 	// Deleting says that the Job's removal has been asked for.
-	Deleting bool
+	Deleting bool `json:"deleting,omitempty"`
 }
 
 // Finished reports whether the phase is final.

@@ -15,16 +15,16 @@ const ExitUnknown = -1
 // Termination is how an execution's container ended.
 type Termination struct {
 	// ExitCode is the process's own, 128 plus the signal's number when a signal ended it, or ExitUnknown.
-	ExitCode int
+	ExitCode int `json:"exitCode"`
 	// Signal is the number of the signal that ended it, or 0. Container runtimes tell it by the exit code alone.
-	Signal    int
-	OOMKilled bool
+	Signal    int  `json:"signal,omitempty"`
+	OOMKilled bool `json:"oomKilled,omitempty"`
 	// Reason is the kubelet's word, such as Completed, Error, OOMKilled, StartError, Evicted or ImagePullBackOff.
-	Reason string
+	Reason string `json:"reason,omitempty"`
 	// Message is the tail of the log (at most 2 KiB or 80 lines) of a container that failed, or why it could not run.
-	Message    string
-	StartedAt  time.Time
-	FinishedAt time.Time
+	Message    string    `json:"message,omitempty"`
+	StartedAt  time.Time `json:"startedAt,omitzero"`
+	FinishedAt time.Time `json:"finishedAt,omitzero"`
 }
 
 // Termination reads from the execution's pod how its container ended. The pod is gone, and the answer ErrNotFound, once

@@ -8,8 +8,8 @@
 // with [ErrRebuild] and admits nothing until [Slots.Rebuild] has told it what runs and what waits. For no cap to be
 // exceeded over a rebuild, whoever launches an admitted task must, in this order:
 //
-//  1. mark it in Postgres as taking a slot (so that a rebuild from now on counts it),
-//  2. call [Slots.Extend] up to its deadline, and give the task back on [ErrNotHeld] or [ErrRebuild],
+//  1. note in Postgres until when it keeps its slot (so that a rebuild from now on counts it),
+//  2. call [Slots.Extend] up to then, and give the task back on [ErrNotHeld] or [ErrRebuild],
 //  3. start it.
 //
 // All keys carry the hash tag {graf}, so that they share a slot of a Redis Cluster. Redis must not evict keys

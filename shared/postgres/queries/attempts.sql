@@ -35,6 +35,14 @@ SELECT count(*) FROM codex_task_recalls WHERE task_id = $1 AND attempt = $2;
 UPDATE codex_task_attempts SET launch_failures = launch_failures + 1
 WHERE task_id = $1 AND attempt = $2 RETURNING launch_failures;
 
+-- name: NoteSlot :exec
+-- NoteSlot notes until when an attempt holds its slot before it has an
+-- execution; NULL: it holds none.
+UPDATE codex_task_attempts SET slot_until = @slot_until WHERE task_id = @task_id AND attempt = @attempt;
+
+-- name: NoteExecutionEnd :exec
+UPDATE codex_task_attempts SET execution_end = @execution_end WHERE task_id = @task_id AND attempt = @attempt;
+
 -- name: FailAttempt :exec
 UPDATE codex_task_attempts
 SET failure_class = @failure_class, failure_reason = @failure_reason, exit_code = @exit_code, finished_at = now()

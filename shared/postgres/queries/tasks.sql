@@ -7,22 +7,25 @@ SELECT * FROM codex_tasks WHERE id = $1;
 SELECT * FROM codex_tasks WHERE id = $1 FOR UPDATE;
 
 -- name: ListQueued :many
--- ListQueued lists the tasks that may start now, in the order in which they
--- should.
+-- ListQueued lists the tasks that may start now, those after an id: a page.
 SELECT id, caller, namespaces, priority, attempt, created_at FROM codex_tasks
-WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now())
-ORDER BY priority DESC, created_at LIMIT @max_rows;
+WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now()) AND id > @after
+ORDER BY id LIMIT @max_rows;
 
 -- name: ListHolding :many
--- ListHolding lists the tasks that hold a slot.
-SELECT id, caller, namespaces, priority, attempt, created_at, timeout_seconds, deadline_at
-FROM codex_tasks WHERE status IN ('launching', 'running', 'finalizing');
+-- ListHolding lists the tasks that hold a slot, and those that are launching,
+-- which may have lost theirs.
+SELECT t.id, t.caller, t.namespaces, t.priority, t.attempt, t.created_at, t.timeout_seconds, t.deadline_at,
+       t.status, a.slot_until
+FROM codex_tasks t LEFT JOIN codex_task_attempts a ON a.task_id = t.id AND a.attempt = t.attempt
+WHERE t.status IN ('launching', 'running', 'finalizing');
 
 -- name: ListStaleLaunches :many
--- ListStaleLaunches lists launches that nobody seems to be carrying on.
+-- ListStaleLaunches lists launches that nobody seems to be carrying on, those
+-- after an id: a page.
 SELECT id, attempt FROM codex_tasks
-WHERE status = 'launching' AND launching_at < now() - @min_age::interval
-ORDER BY launching_at LIMIT @max_rows;
+WHERE status = 'launching' AND launching_at < now() - @min_age::interval AND id > @after
+ORDER BY id LIMIT @max_rows;
 
 -- name: StartAttempt :one
 -- StartAttempt notes what runs an attempt and moves its task to running. No row: it went on without
@@ -50,11 +53,17 @@ WHERE id = @task_id AND status = 'launching' AND attempt = @attempt
 RETURNING *;
 
 -- name: BeginFinalizing :one
--- BeginFinalizing takes up the end of an attempt's execution. No row: it is not
--- the task's present attempt, or somebody has taken it up.
-UPDATE codex_tasks SET status = 'finalizing', updated_by = @updated_by
-WHERE id = @task_id AND attempt = @attempt AND status IN ('launching', 'running')
-RETURNING *;
+-- BeginFinalizing takes up the end of an attempt's execution and notes it. No
+-- row: it is not the task's present attempt, or somebody has taken it up.
+WITH task AS (
+    UPDATE codex_tasks SET status = 'finalizing', updated_by = @updated_by
+    WHERE codex_tasks.id = @task_id AND codex_tasks.attempt = @attempt AND codex_tasks.status IN ('launching', 'running')
+    RETURNING codex_tasks.*
+), noted AS (
+    UPDATE codex_task_attempts a SET execution_end = @execution_end
+    FROM task WHERE a.task_id = task.id AND a.attempt = task.attempt
+)
+SELECT task.* FROM task;
 
 -- name: EndTask :one
 -- EndTask gives a task its final status. No row: somebody else did.
@@ -73,19 +82,22 @@ WHERE id = @task_id AND attempt = @attempt AND status = 'finalizing'
 RETURNING id;
 
 -- name: ListStaleFinalizing :many
--- ListStaleFinalizing lists tasks whose end nobody seems to be taking care of.
-SELECT id, attempt FROM codex_tasks
-WHERE status = 'finalizing' AND finalizing_at < now() - @min_age::interval
-ORDER BY finalizing_at LIMIT @max_rows;
+-- ListStaleFinalizing lists tasks whose end nobody seems to be taking care of,
+-- those after an id: a page.
+SELECT t.id, t.attempt, EXISTS (
+    SELECT FROM codex_task_artifacts f WHERE f.task_id = t.id AND f.status = 'pending') AS needs_storage
+FROM codex_tasks t
+WHERE t.status = 'finalizing' AND t.finalizing_at < now() - @min_age::interval AND t.id > @after
+ORDER BY t.id LIMIT @max_rows;
 
 -- name: ListUnobserved :many
 -- ListUnobserved lists tasks that should have an execution, for comparison with
--- what the cluster has.
-SELECT t.id, t.attempt, t.status, t.deadline_at, t.cancel_requested_at, t.cancel_requested_by,
+-- what the cluster has: those after an id, a page.
+SELECT t.id, t.attempt, t.status, t.deadline_at, t.cancel_requested_at, t.cancel_requested_by, t.trace_parent,
        a.execution_kind, a.execution_name, a.execution_namespace, a.execution_uid
 FROM codex_tasks t JOIN codex_task_attempts a ON a.task_id = t.id AND a.attempt = t.attempt
-WHERE t.status = 'running' AND t.started_at < now() - @min_age::interval
-ORDER BY t.started_at LIMIT @max_rows;
+WHERE t.status = 'running' AND t.started_at < now() - @min_age::interval AND t.id > @after
+ORDER BY t.id LIMIT @max_rows;
 
 -- name: CountDue :one
 -- CountDue counts, up to a bound, queued tasks that might start and launches

@@ -7,6 +7,8 @@ package query
 
 import (
 	"context"
+	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -154,7 +156,7 @@ func (q *Queries) FailAttempt(ctx context.Context, arg FailAttemptParams) error 
 }
 
 const getAttempt = `-- name: GetAttempt :one
-SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 AND attempt = $2
+SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, slot_until, execution_end, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 AND attempt = $2
 `
 
 func (q *Queries) GetAttempt(ctx context.Context, taskID uuid.UUID, attempt int16) (Attempt, error) {
@@ -171,6 +173,8 @@ func (q *Queries) GetAttempt(ctx context.Context, taskID uuid.UUID, attempt int1
 		&i.ExecutionNamespace,
 		&i.ExecutionUid,
 		&i.LaunchFailures,
+		&i.SlotUntil,
+		&i.ExecutionEnd,
 		&i.ExitCode,
 		&i.FailureClass,
 		&i.FailureReason,
@@ -182,7 +186,7 @@ func (q *Queries) GetAttempt(ctx context.Context, taskID uuid.UUID, attempt int1
 }
 
 const listAttempts = `-- name: ListAttempts :many
-SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt
+SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, slot_until, execution_end, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt
 `
 
 func (q *Queries) ListAttempts(ctx context.Context, taskID uuid.UUID) ([]Attempt, error) {
@@ -205,6 +209,8 @@ func (q *Queries) ListAttempts(ctx context.Context, taskID uuid.UUID) ([]Attempt
 			&i.ExecutionNamespace,
 			&i.ExecutionUid,
 			&i.LaunchFailures,
+			&i.SlotUntil,
+			&i.ExecutionEnd,
 			&i.ExitCode,
 			&i.FailureClass,
 			&i.FailureReason,
@@ -252,4 +258,24 @@ func (q *Queries) ListFailures(ctx context.Context, taskID uuid.UUID) ([]ListFai
 		return nil, err
 	}
 	return items, nil
+}
+
+const noteExecutionEnd = `-- name: NoteExecutionEnd :exec
+UPDATE codex_task_attempts SET execution_end = $1 WHERE task_id = $2 AND attempt = $3
+`
+
+func (q *Queries) NoteExecutionEnd(ctx context.Context, executionEnd json.RawMessage, taskID uuid.UUID, attempt int16) error {
+	_, err := q.db.Exec(ctx, noteExecutionEnd, executionEnd, taskID, attempt)
+	return err
+}
+
+const noteSlot = `-- name: NoteSlot :exec
+UPDATE codex_task_attempts SET slot_until = $1 WHERE task_id = $2 AND attempt = $3
+`
+
+// NoteSlot notes until when an attempt holds its slot before it has an
+// execution; NULL: it holds none.
+func (q *Queries) NoteSlot(ctx context.Context, slotUntil *time.Time, taskID uuid.UUID, attempt int16) error {
+	_, err := q.db.Exec(ctx, noteSlot, slotUntil, taskID, attempt)
+	return err
 }

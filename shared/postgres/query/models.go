@@ -38,6 +38,8 @@ type Attempt struct {
 	ExecutionNamespace *string
 	ExecutionUid       *string
 	LaunchFailures     int32
+	SlotUntil          *time.Time
+	ExecutionEnd       json.RawMessage
 	ExitCode           *int32
 	FailureClass       *string
 	FailureReason      *string
@@ -71,7 +73,7 @@ type DeadLetter struct {
 	Destination string
 	ErrorCode   *int32
 	Error       string
-	Event       []byte
+	Event       json.RawMessage
 	CreatedAt   time.Time
 }
 

@@ -7,22 +7,82 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
 )
 
 const beginFinalizing = `-- name: BeginFinalizing :one
-UPDATE codex_tasks SET status = 'finalizing', updated_by = $1
-WHERE id = $2 AND attempt = $3 AND status IN ('launching', 'running')
-RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at
+WITH task AS (
+    UPDATE codex_tasks SET status = 'finalizing', updated_by = $1
+    WHERE codex_tasks.id = $2 AND codex_tasks.attempt = $3 AND codex_tasks.status IN ('launching', 'running')
+    RETURNING codex_tasks.id, codex_tasks.caller, codex_tasks.idempotency_key, codex_tasks.request_digest, codex_tasks.status, codex_tasks.updated_by, codex_tasks.prompt, codex_tasks.target_resources, codex_tasks.namespaces, codex_tasks.resource_kinds, codex_tasks.orchestration_mode, codex_tasks.agent, codex_tasks.priority, codex_tasks.timeout_seconds, codex_tasks.max_attempts, codex_tasks.tags, codex_tasks.metadata, codex_tasks.manifest_salt, codex_tasks.trace_parent, codex_tasks.attempt, codex_tasks.not_before, codex_tasks.cancel_requested_at, codex_tasks.cancel_requested_by, codex_tasks.cancel_reason, codex_tasks.last_event_sequence, codex_tasks.diff_digest, codex_tasks.diff_unified, codex_tasks.diff_summary, codex_tasks.failure_class, codex_tasks.failure_reason, codex_tasks.created_at, codex_tasks.queued_at, codex_tasks.launching_at, codex_tasks.started_at, codex_tasks.finalizing_at, codex_tasks.finished_at, codex_tasks.deadline_at, codex_tasks.updated_at
+), noted AS (
+    UPDATE codex_task_attempts a SET execution_end = $4
+    FROM task WHERE a.task_id = task.id AND a.attempt = task.attempt
+)
+SELECT task.id, task.caller, task.idempotency_key, task.request_digest, task.status, task.updated_by, task.prompt, task.target_resources, task.namespaces, task.resource_kinds, task.orchestration_mode, task.agent, task.priority, task.timeout_seconds, task.max_attempts, task.tags, task.metadata, task.manifest_salt, task.trace_parent, task.attempt, task.not_before, task.cancel_requested_at, task.cancel_requested_by, task.cancel_reason, task.last_event_sequence, task.diff_digest, task.diff_unified, task.diff_summary, task.failure_class, task.failure_reason, task.created_at, task.queued_at, task.launching_at, task.started_at, task.finalizing_at, task.finished_at, task.deadline_at, task.updated_at FROM task
 `
 
-// BeginFinalizing takes up the end of an attempt's execution. No row: it is not
-// the task's present attempt, or somebody has taken it up.
-func (q *Queries) BeginFinalizing(ctx context.Context, updatedBy string, taskID uuid.UUID, attempt int16) (Task, error) {
-	row := q.db.QueryRow(ctx, beginFinalizing, updatedBy, taskID, attempt)
-	var i Task
+type BeginFinalizingParams struct {
+	UpdatedBy    string
+	TaskID       uuid.UUID
+	Attempt      int16
+	ExecutionEnd json.RawMessage
+}
+
+type BeginFinalizingRow struct {
+	ID                uuid.UUID
+	Caller            string
+	IdempotencyKey    string
+	RequestDigest     []byte
+	Status            string
+	UpdatedBy         string
+	Prompt            string
+	TargetResources   json.RawMessage
+	Namespaces        []string
+	ResourceKinds     []string
+	OrchestrationMode string
+	Agent             json.RawMessage
+	Priority          int16
+	TimeoutSeconds    int32
+	MaxAttempts       int16
+	Tags              []string
+	Metadata          json.RawMessage
+	ManifestSalt      []byte
+	TraceParent       string
+	Attempt           int16
+	NotBefore         *time.Time
+	CancelRequestedAt *time.Time
+	CancelRequestedBy *string
+	CancelReason      *string
+	LastEventSequence int64
+	DiffDigest        *string
+	DiffUnified       *string
+	DiffSummary       *string
+	FailureClass      *string
+	FailureReason     *string
+	CreatedAt         time.Time
+	QueuedAt          time.Time
+	LaunchingAt       *time.Time
+	StartedAt         *time.Time
+	FinalizingAt      *time.Time
+	FinishedAt        *time.Time
+	DeadlineAt        *time.Time
+	UpdatedAt         time.Time
+}
+
+// BeginFinalizing takes up the end of an attempt's execution and notes it. No
+// row: it is not the task's present attempt, or somebody has taken it up.
+func (q *Queries) BeginFinalizing(ctx context.Context, arg BeginFinalizingParams) (BeginFinalizingRow, error) {
+	row := q.db.QueryRow(ctx, beginFinalizing,
+		arg.UpdatedBy,
+		arg.TaskID,
+		arg.Attempt,
+		arg.ExecutionEnd,
+	)
+	var i BeginFinalizingRow
 	err := row.Scan(
 		&i.ID,
 		&i.Caller,
@@ -314,8 +374,10 @@ func (q *Queries) ListEnded(ctx context.Context, attemptIds []string, taskIds []
 }
 
 const listHolding = `-- name: ListHolding :many
-SELECT id, caller, namespaces, priority, attempt, created_at, timeout_seconds, deadline_at
-FROM codex_tasks WHERE status IN ('launching', 'running', 'finalizing')
+SELECT t.id, t.caller, t.namespaces, t.priority, t.attempt, t.created_at, t.timeout_seconds, t.deadline_at,
+       t.status, a.slot_until
+FROM codex_tasks t LEFT JOIN codex_task_attempts a ON a.task_id = t.id AND a.attempt = t.attempt
+WHERE t.status IN ('launching', 'running', 'finalizing')
 `
 
 type ListHoldingRow struct {
@@ -327,9 +389,12 @@ type ListHoldingRow struct {
 	CreatedAt      time.Time
 	TimeoutSeconds int32
 	DeadlineAt     *time.Time
+	Status         string
+	SlotUntil      *time.Time
 }
 
-// ListHolding lists the tasks that hold a slot.
+// ListHolding lists the tasks that hold a slot, and those that are launching,
+// which may have lost theirs.
 func (q *Queries) ListHolding(ctx context.Context) ([]ListHoldingRow, error) {
 	rows, err := q.db.Query(ctx, listHolding)
 	if err != nil {
@@ -348,6 +413,8 @@ func (q *Queries) ListHolding(ctx context.Context) ([]ListHoldingRow, error) {
 			&i.CreatedAt,
 			&i.TimeoutSeconds,
 			&i.DeadlineAt,
+			&i.Status,
+			&i.SlotUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -361,8 +428,8 @@ func (q *Queries) ListHolding(ctx context.Context) ([]ListHoldingRow, error) {
 
 const listQueued = `-- name: ListQueued :many
 SELECT id, caller, namespaces, priority, attempt, created_at FROM codex_tasks
-WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now())
-ORDER BY priority DESC, created_at LIMIT $1
+WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now()) AND id > $1
+ORDER BY id LIMIT $2
 `
 
 type ListQueuedRow struct {
@@ -374,10 +441,9 @@ type ListQueuedRow struct {
 	CreatedAt  time.Time
 }
 
-// ListQueued lists the tasks that may start now, in the order in which they
-// should.
-func (q *Queries) ListQueued(ctx context.Context, maxRows int32) ([]ListQueuedRow, error) {
-	rows, err := q.db.Query(ctx, listQueued, maxRows)
+// ListQueued lists the tasks that may start now, those after an id: a page.
+func (q *Queries) ListQueued(ctx context.Context, after uuid.UUID, maxRows int32) ([]ListQueuedRow, error) {
+	rows, err := q.db.Query(ctx, listQueued, after, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -404,19 +470,23 @@ func (q *Queries) ListQueued(ctx context.Context, maxRows int32) ([]ListQueuedRo
 }
 
 const listStaleFinalizing = `-- name: ListStaleFinalizing :many
-SELECT id, attempt FROM codex_tasks
-WHERE status = 'finalizing' AND finalizing_at < now() - $1::interval
-ORDER BY finalizing_at LIMIT $2
+SELECT t.id, t.attempt, EXISTS (
+    SELECT FROM codex_task_artifacts f WHERE f.task_id = t.id AND f.status = 'pending') AS needs_storage
+FROM codex_tasks t
+WHERE t.status = 'finalizing' AND t.finalizing_at < now() - $1::interval AND t.id > $2
+ORDER BY t.id LIMIT $3
 `
 
 type ListStaleFinalizingRow struct {
-	ID      uuid.UUID
-	Attempt int16
+	ID           uuid.UUID
+	Attempt      int16
+	NeedsStorage bool
 }
 
-// ListStaleFinalizing lists tasks whose end nobody seems to be taking care of.
-func (q *Queries) ListStaleFinalizing(ctx context.Context, minAge time.Duration, maxRows int32) ([]ListStaleFinalizingRow, error) {
-	rows, err := q.db.Query(ctx, listStaleFinalizing, minAge, maxRows)
+// ListStaleFinalizing lists tasks whose end nobody seems to be taking care of,
+// those after an id: a page.
+func (q *Queries) ListStaleFinalizing(ctx context.Context, minAge time.Duration, after uuid.UUID, maxRows int32) ([]ListStaleFinalizingRow, error) {
+	rows, err := q.db.Query(ctx, listStaleFinalizing, minAge, after, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -424,7 +494,7 @@ func (q *Queries) ListStaleFinalizing(ctx context.Context, minAge time.Duration,
 	items := []ListStaleFinalizingRow{}
 	for rows.Next() {
 		var i ListStaleFinalizingRow
-		if err := rows.Scan(&i.ID, &i.Attempt); err != nil {
+		if err := rows.Scan(&i.ID, &i.Attempt, &i.NeedsStorage); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -437,8 +507,8 @@ func (q *Queries) ListStaleFinalizing(ctx context.Context, minAge time.Duration,
 
 const listStaleLaunches = `-- name: ListStaleLaunches :many
 SELECT id, attempt FROM codex_tasks
-WHERE status = 'launching' AND launching_at < now() - $1::interval
-ORDER BY launching_at LIMIT $2
+WHERE status = 'launching' AND launching_at < now() - $1::interval AND id > $2
+ORDER BY id LIMIT $3
 `
 
 type ListStaleLaunchesRow struct {
@@ -446,9 +516,10 @@ type ListStaleLaunchesRow struct {
 	Attempt int16
 }
 
-// ListStaleLaunches lists launches that nobody seems to be carrying on.
-func (q *Queries) ListStaleLaunches(ctx context.Context, minAge time.Duration, maxRows int32) ([]ListStaleLaunchesRow, error) {
-	rows, err := q.db.Query(ctx, listStaleLaunches, minAge, maxRows)
+// ListStaleLaunches lists launches that nobody seems to be carrying on, those
+// after an id: a page.
+func (q *Queries) ListStaleLaunches(ctx context.Context, minAge time.Duration, after uuid.UUID, maxRows int32) ([]ListStaleLaunchesRow, error) {
+	rows, err := q.db.Query(ctx, listStaleLaunches, minAge, after, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -468,11 +539,11 @@ func (q *Queries) ListStaleLaunches(ctx context.Context, minAge time.Duration, m
 }
 
 const listUnobserved = `-- name: ListUnobserved :many
-SELECT t.id, t.attempt, t.status, t.deadline_at, t.cancel_requested_at, t.cancel_requested_by,
+SELECT t.id, t.attempt, t.status, t.deadline_at, t.cancel_requested_at, t.cancel_requested_by, t.trace_parent,
        a.execution_kind, a.execution_name, a.execution_namespace, a.execution_uid
 FROM codex_tasks t JOIN codex_task_attempts a ON a.task_id = t.id AND a.attempt = t.attempt
-WHERE t.status = 'running' AND t.started_at < now() - $1::interval
-ORDER BY t.started_at LIMIT $2
+WHERE t.status = 'running' AND t.started_at < now() - $1::interval AND t.id > $2
+ORDER BY t.id LIMIT $3
 `
 
 type ListUnobservedRow struct {
@@ -482,6 +553,7 @@ type ListUnobservedRow struct {
 	DeadlineAt         *time.Time
 	CancelRequestedAt  *time.Time
 	CancelRequestedBy  *string
+	TraceParent        string
 	ExecutionKind      *string
 	ExecutionName      *string
 	ExecutionNamespace *string
@@ -489,9 +561,9 @@ type ListUnobservedRow struct {
 }
 
 // ListUnobserved lists tasks that should have an execution, for comparison with
-// what the cluster has.
-func (q *Queries) ListUnobserved(ctx context.Context, minAge time.Duration, maxRows int32) ([]ListUnobservedRow, error) {
-	rows, err := q.db.Query(ctx, listUnobserved, minAge, maxRows)
+// what the cluster has: those after an id, a page.
+func (q *Queries) ListUnobserved(ctx context.Context, minAge time.Duration, after uuid.UUID, maxRows int32) ([]ListUnobservedRow, error) {
+	rows, err := q.db.Query(ctx, listUnobserved, minAge, after, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -506,6 +578,7 @@ func (q *Queries) ListUnobserved(ctx context.Context, minAge time.Duration, maxR
 			&i.DeadlineAt,
 			&i.CancelRequestedAt,
 			&i.CancelRequestedBy,
+			&i.TraceParent,
 			&i.ExecutionKind,
 			&i.ExecutionName,
 			&i.ExecutionNamespace,
