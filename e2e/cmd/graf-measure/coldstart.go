@@ -179,10 +179,11 @@ func (s *start) sawEvent(change watch.Event) {
 	if name, _, _ := unstructured.NestedString(event.Object, "involvedObject", "name"); name != s.pod {
 		return
 	}
-	switch container, _, _ := unstructured.NestedString(event.Object, "involvedObject", "fieldPath"); container {
-	case "spec.containers{user-container}":
+	container, _, _ := unstructured.NestedString(event.Object, "involvedObject", "fieldPath")
+	switch { // the first time each: an event may be told again, a container started again
+	case container == "spec.containers{user-container}" && s.running.IsZero():
 		s.running = time.Now()
-	case "spec.containers{queue-proxy}":
+	case container == "spec.containers{queue-proxy}" && s.sidecar.IsZero():
 		s.sidecar = time.Now()
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 )
@@ -26,8 +27,8 @@ var drawnStages = []drawnStage{
 	{"#d1495b", "process ready, answered"},
 }
 
-// drawColdStarts draws the medians of the stages as one bar for each function.
-// The medians of the stages add up to about the median of the whole.
+// drawColdStarts draws a bar for each function: the stages of the start that took
+// the median time. The medians of the stages would not add up to that.
 func drawColdStarts(path string, r *report) error {
 	names := []string{trivial}
 	for _, name := range functionNames {
@@ -35,14 +36,10 @@ func drawColdStarts(path string, r *report) error {
 	}
 	longest := 0.0
 	for _, name := range names {
-		whole := 0.0
-		for _, stage := range stages {
-			whole += r.median(stageName(name, stage))
+		if r.find(coldName(name)) == nil {
+			return fmt.Errorf("no cold starts of %s to draw: -picture needs the measurement coldstart", name)
 		}
-		longest = max(longest, whole)
-	}
-	if longest == 0 {
-		return fmt.Errorf("no cold starts to draw: -picture needs the measurement coldstart")
+		longest = max(longest, sum(medianStart(r, name)))
 	}
 	var svg strings.Builder
 	height := barsTop + len(names)*barStep + 46
@@ -85,15 +82,31 @@ func drawAxis(svg *strings.Builder, longest, pixels float64, bars int) {
 
 func drawBar(svg *strings.Builder, r *report, name string, y int, pixels float64) {
 	fmt.Fprintf(svg, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", barsLeft-10, y+16, name)
-	x := float64(barsLeft)
+	x, lengths := float64(barsLeft), medianStart(r, name)
 	for i, stage := range stages {
-		width := r.median(stageName(name, stage)) * pixels
+		width := lengths[stage] * pixels
 		fmt.Fprintf(svg, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", x, y, width, barHeight, drawnStages[i].colour)
 		x += width
 	}
-	label := fmt.Sprintf("%.2f s", r.median(coldName(name))/1000)
+	label := fmt.Sprintf("%.2f s", sum(lengths)/1000)
 	if f := r.find("cold start of " + name + ", ratio to trivial"); f != nil {
 		label += fmt.Sprintf(" (×%.2f)", f.Median)
 	}
 	fmt.Fprintf(svg, `<text x="%.1f" y="%d">%s</text>`+"\n", x+8, y+16, label)
+}
+
+// medianStart gives the stages, in milliseconds, of the start whose time is nearest
+// to the median of all.
+func medianStart(r *report, name string) map[string]float64 {
+	whole, nearest := r.find(coldName(name)), 0
+	for i, value := range whole.Values {
+		if math.Abs(value-whole.Median) < math.Abs(whole.Values[nearest]-whole.Median) {
+			nearest = i
+		}
+	}
+	lengths := map[string]float64{}
+	for _, stage := range stages {
+		lengths[stage] = r.find(stageName(name, stage)).Values[nearest]
+	}
+	return lengths
 }
