@@ -81,16 +81,23 @@ func logFault(r *http.Request, err error, doc Problem) {
 	if doc.Status < http.StatusInternalServerError {
 		return
 	}
-	level := slog.LevelError
-	if errors.Is(err, ErrNotImplemented) || errors.Is(r.Context().Err(), context.Canceled) {
-		level = slog.LevelInfo
-	}
-	slog.LogAttrs(r.Context(), level, "request failed",
+	slog.LogAttrs(r.Context(), levelOf(r, err), "request failed",
 		slog.String("error", err.Error()),
 		slog.Int("status", doc.Status),
 		slog.String("method", r.Method),
 		slog.String("path", r.URL.Path),
 		slog.String("instance", doc.Instance))
+}
+
+// levelOf is how bad a 5xx answer is.
+func levelOf(r *http.Request, err error) slog.Level {
+	switch {
+	case errors.Is(err, ErrNotImplemented), errors.Is(r.Context().Err(), context.Canceled):
+		return slog.LevelInfo
+	case errors.Is(err, ErrUnavailable): // said on purpose, as of a feature that is switched off
+		return slog.LevelWarn
+	}
+	return slog.LevelError
 }
 
 // retryAfter is the seconds to wait before trying again, if waiting helps.
