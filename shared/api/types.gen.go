@@ -525,15 +525,15 @@ type Problem = problem.Problem
 
 // Recall defines model for Recall.
 type Recall struct {
-	// Mode `hybrid`: vectors and full text; `text_only`: full text alone, because no
+	// Mode `hybrid`: vectors, and full text if there was a text; `text_only`: full text alone, because no
 	// vector was to be had in time; `none`: no recall, because memory is off.
 	Mode RecallMode `json:"mode"`
 
-	// Reason Why it was not hybrid.
+	// Reason Why the search was not by both text and vector; absent if it was.
 	Reason string `json:"reason,omitempty,omitzero"`
 }
 
-// RecallMode `hybrid`: vectors and full text; `text_only`: full text alone, because no
+// RecallMode `hybrid`: vectors, and full text if there was a text; `text_only`: full text alone, because no
 // vector was to be had in time; `none`: no recall, because memory is off.
 type RecallMode string
 
