@@ -17,14 +17,17 @@ const helloSHA256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938
 const wholeRun = `[
 	{"eventId":"1","eventType":"started"},
 	{"eventId":"2","eventType":"progress","content":"Read the Deployment of the web shop.","occurredAt":"2026-01-05T11:00:03+01:00"},
-	{"eventId":"3","eventType":"log","content":"GET https://bot:hunter2@git.example.com -> 200, which is long enough to remember"},
+	{"eventId":"3","eventType":"log","content":"GET https://bot:hunter2@git.example.com -> 200, which is long enough to remember {\"user\":\"bob\",\"password\":\"hunter2\"}"},
 	{"eventId":"4","eventType":"usage","content":{"inputTokens":12345678901234567890,"token":"hunter2"}},
 	{"eventId":"5","eventType":"artifact","artifacts":[
 		{"name":"report.md","contentType":"text/markdown","sizeBytes":5,"sha256":"` + helloSHA256 + `"},
 		{"name":"empty.txt","contentType":"text/plain; charset=utf-8","sizeBytes":0,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}]},
 	{"eventId":"6","eventType":"snapshot","snapshot":{"type":"after","manifests":[
 		{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","namespace":"shop","uid":"x"},"spec":{"replicas":3}},
-		{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"},"stringData":{"pw":"hunter2"}}]}},
+		{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"},"stringData":{"pw":"hunter2"}},
+		{"apiVersion":"v1","kind":"List","metadata":{"name":"l"},"items":[
+			{"apiVersion":"v1","kind":"Secret","metadata":{"name":"list","namespace":"shop"},"stringData":{"pw":"hunter2"}},
+			{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"shop"},"spec":{"env":[{"name":"DB_PASSWORD","value":"hunter2"}]}}]}]}},
 	{"eventId":"7","eventType":"snapshot","snapshot":{"type":"after","diff":"--- a\n+++ b\n-replicas: 1\n+password: hunter2\n"}},
 	{"eventId":"8","eventType":"progress","content":"90 %"},
 	{"eventId":"9","eventType":"completed","content":{"summary":"Raised the replicas to three.","lesson":"The quota was the reason."}}
@@ -53,7 +56,7 @@ func TestReportIsStored(t *testing.T) {
 	if a := events[4].Artifacts; len(a) != 2 || a[0].Name != "report.md" || a[0].SizeBytes != 5 || a[0].Sha256 != helloSHA256 || a[1].Name != "empty.txt" {
 		t.Errorf("artifacts %+v", a)
 	}
-	if s := events[5].Snapshot; s == nil || len(s.Manifests) != 2 || strings.Contains(string(s.Manifests[0]), "uid") || !strings.Contains(string(s.Manifests[1]), "sha256-salted:") {
+	if s := events[5].Snapshot; s == nil || len(s.Manifests) != 4 || strings.Contains(string(s.Manifests[0]), "uid") || !strings.Contains(string(s.Manifests[1]), "sha256-salted:") {
 		t.Errorf("snapshot %+v", s)
 	}
 	w.wantNowhere(k, "hunter2")
@@ -179,6 +182,23 @@ func TestAttempts(t *testing.T) {
 	}
 	if want := map[string]int{"early": 1, "one": 1, "two": 2, "late": 1}; !reflect.DeepEqual(attempts, want) {
 		t.Errorf("attempts %v, want %v", attempts, want)
+	}
+}
+
+// An agent that numbers its events from 1 does so again in its second attempt.
+func TestEventIDsAreAnAttemptsOwn(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	k := w.running()
+	first, second := w.token(k, "attempt 1"), w.token(k, "attempt 2")
+	report := func(token, id string) int64 {
+		return w.postAs(k, token, event(id, "x")).Events[0].Sequence
+	}
+	got := []int64{report(first, "1"), report(k.token, "1")} // The submitter speaks of the present attempt.
+	w.move(k, "finalizing", "queued", "launching", "running")
+	got = append(got, report(second, "1"), report(second, "2"), report(second, "1"), report(k.token, "2"), report(first, "1"), report(first, "2"))
+	if want := []int64{1, 1, 2, 3, 2, 3, 1, 4}; !reflect.DeepEqual(got, want) {
+		t.Errorf("sequences %v, want %v", got, want)
 	}
 }
 

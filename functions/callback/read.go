@@ -41,7 +41,7 @@ const eventsAfter = `SELECT e.sequence, e.event_id, e.event_type, e.attempt, e.c
 	(SELECT jsonb_agg(jsonb_build_object('name', a.name, 'contentType', a.content_type, 'sizeBytes', a.size_bytes,
 	                                     'sha256', encode(a.sha256, 'hex')) ORDER BY a.id)
 	 FROM codex_task_artifacts a WHERE a.task_id = e.task_id AND a.event_sequence = e.sequence),
-	(SELECT jsonb_build_object('type', s.type, 'manifests', s.manifests, 'diff', s.diff)
+	(SELECT json_build_object('type', s.type, 'manifests', s.manifests, 'diff', s.diff)
 	 FROM codex_task_snapshots s WHERE s.task_id = e.task_id AND s.event_sequence = e.sequence)
 	FROM codex_task_events e WHERE e.task_id = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3`
 

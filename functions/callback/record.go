@@ -2,9 +2,11 @@ package callback
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"unicode/utf8"
 
@@ -48,7 +50,7 @@ type Recorder struct {
 }
 
 // Record stores what of the report is new and announces it with one
-// task.reported event. An event id that is there already changes nothing,
+// task.reported event. An event id that the attempt used already changes nothing,
 // whatever comes with it. It fails with problem.ErrConflict if the task has
 // ended, unless nothing of the report is new.
 func (r *Recorder) Record(ctx context.Context, report Report) (receipt Receipt, err error) {
@@ -58,6 +60,10 @@ func (r *Recorder) Record(ctx context.Context, report Report) (receipt Receipt, 
 		held, err := hold(ctx, tx.Raw, report)
 		if err != nil {
 			return err
+		}
+		if len(held.reused) > 0 {
+			r.log.WarnContext(ctx, "event ids were used before for something else; what came now is dropped",
+				"taskId", report.Reporter.TaskID, "eventIds", held.reused)
 		}
 		fresh := held.number(report.Entries)
 		if len(fresh) > 0 {
@@ -84,17 +90,21 @@ type held struct {
 	attempt int16
 	last    int64
 	memory  memory.Task
-	// sequences has the numbers of the report's events that are stored.
+	// sequences has the numbers of the report's events that are stored, and
+	// reused the ids of those that are stored as something else.
 	sequences map[string]int64
+	reused    []string
 }
 
 // One round trip for both. They are two statements because the second must see
 // what was committed while the first waited for the row. The row's lock is the
-// one that does not get in the way of foreign keys.
+// one that does not get in the way of foreign keys. An event's id is its sender's
+// within an attempt, which is told as attemptOf tells it.
 const (
 	holdTask = `SELECT status, attempt, last_event_sequence, namespaces, resource_kinds, tags
 		FROM codex_tasks WHERE id = $1 FOR NO KEY UPDATE`
-	findEvents = `SELECT event_id, sequence FROM codex_task_events WHERE task_id = $1 AND event_id = ANY($2::text[])`
+	findEvents = `SELECT event_id, sequence, event_type, content FROM codex_task_events WHERE task_id = $1 AND event_id = ANY($2::text[])
+		AND attempt = coalesce(nullif($3::smallint, 0), (SELECT greatest(attempt, 1) FROM codex_tasks WHERE id = $1))`
 )
 
 func hold(ctx context.Context, tx pgx.Tx, report Report) (*held, error) {
@@ -108,11 +118,15 @@ func hold(ctx context.Context, tx pgx.Tx, report Report) (*held, error) {
 	batch.Queue(holdTask, id).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&h.status, &h.attempt, &h.last, &h.memory.Namespaces, &h.memory.ResourceKinds, &h.memory.Tags)
 	})
-	batch.Queue(findEvents, id, ids).Query(func(rows pgx.Rows) error {
-		var eventID string
+	batch.Queue(findEvents, id, ids, report.Reporter.Attempt).Query(func(rows pgx.Rows) error {
+		var eventID, eventType string
 		var sequence int64
-		_, err := pgx.ForEachRow(rows, []any{&eventID, &sequence}, func() error {
+		var content []byte
+		_, err := pgx.ForEachRow(rows, []any{&eventID, &sequence, &eventType, &content}, func() error {
 			h.sequences[eventID] = sequence
+			if said := report.Entries[slices.Index(ids, eventID)]; string(said.Type) != eventType || !sameJSON(said.Content, content) {
+				h.reused = append(h.reused, eventID)
+			}
 			return nil
 		})
 		return err
@@ -125,6 +139,15 @@ func hold(ctx context.Context, tx pgx.Tx, report Report) (*held, error) {
 		return nil, fmt.Errorf("hold task %s: %w", id, err)
 	}
 	return h, nil
+}
+
+// sameJSON says whether two contents mean the same; none is nil.
+func sameJSON(a, b []byte) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b)
+	}
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // number gives each event that is new the next sequence number, the first of

@@ -23,7 +23,7 @@ WITH events AS (
     INSERT INTO codex_task_snapshots (task_id, attempt, id, event_sequence, type, manifests, diff, digest)
     SELECT @task_id::uuid, @attempt::smallint, s.id, s.event_sequence, s.type, s.manifests, nullif(s.diff, ''), s.digest
     FROM (SELECT unnest(@snapshot_ids::uuid[]) AS id, unnest(@snapshot_sequences::bigint[]) AS event_sequence,
-                 unnest(@snapshot_types::text[]) AS type, unnest(@snapshot_manifests::jsonb[]) AS manifests,
+                 unnest(@snapshot_types::text[]) AS type, unnest(@snapshot_manifests::json[]) AS manifests,
                  unnest(@snapshot_diffs::text[]) AS diff, unnest(@snapshot_digests::text[]) AS digest) AS s
 )
 UPDATE codex_tasks SET last_event_sequence = @last_sequence, updated_by = @updated_by WHERE id = @task_id::uuid;

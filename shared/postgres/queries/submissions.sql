@@ -19,8 +19,8 @@ WITH task AS (
     WHERE sqlc.narg(token_hash)::bytea IS NOT NULL
 ), snapshot AS (
     INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest)
-    SELECT @snapshot_id, task.id, 'before', 0, sqlc.narg(snapshot_manifests)::jsonb, @snapshot_digest FROM task
-    WHERE sqlc.narg(snapshot_manifests)::jsonb IS NOT NULL
+    SELECT @snapshot_id, task.id, 'before', 0, sqlc.narg(snapshot_manifests)::json, @snapshot_digest FROM task
+    WHERE sqlc.narg(snapshot_manifests)::json IS NOT NULL
 )
 SELECT task.created_at FROM task;
 

@@ -7,6 +7,7 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/google/uuid"
 )
@@ -26,7 +27,7 @@ type InsertDeadLetterParams struct {
 	Destination string
 	ErrorCode   *int32
 	Error       string
-	Event       []byte
+	Event       json.RawMessage
 }
 
 // InsertDeadLetter keeps an event that nobody took; the same one again for the

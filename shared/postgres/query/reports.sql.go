@@ -66,7 +66,7 @@ WITH events AS (
     INSERT INTO codex_task_snapshots (task_id, attempt, id, event_sequence, type, manifests, diff, digest)
     SELECT $3::uuid, $4::smallint, s.id, s.event_sequence, s.type, s.manifests, nullif(s.diff, ''), s.digest
     FROM (SELECT unnest($17::uuid[]) AS id, unnest($18::bigint[]) AS event_sequence,
-                 unnest($19::text[]) AS type, unnest($20::jsonb[]) AS manifests,
+                 unnest($19::text[]) AS type, unnest($20::json[]) AS manifests,
                  unnest($21::text[]) AS diff, unnest($22::text[]) AS digest) AS s
 )
 UPDATE codex_tasks SET last_event_sequence = $1, updated_by = $2 WHERE id = $3::uuid

@@ -164,8 +164,8 @@ WITH task AS (
     WHERE $19::bytea IS NOT NULL
 ), snapshot AS (
     INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest)
-    SELECT $20, task.id, 'before', 0, $21::jsonb, $22 FROM task
-    WHERE $21::jsonb IS NOT NULL
+    SELECT $20, task.id, 'before', 0, $21::json, $22 FROM task
+    WHERE $21::json IS NOT NULL
 )
 SELECT task.created_at FROM task
 `
