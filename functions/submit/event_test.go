@@ -9,6 +9,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/binding"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
+	"github.com/graf-run/graf/shared/delivery"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/problem"
 )
@@ -60,8 +61,13 @@ func TestEventSubmits(t *testing.T) {
 	if caller != "ops" || !strings.Contains(trace, traceID) {
 		t.Errorf("caller %q, trace %q; want ops and the event's trace", caller, trace)
 	}
-	if got := w.sink.Wait(w.context, t, id, 1)[0]; got.Type() != event.TypeTaskSubmitted {
+	got := w.sink.Wait(w.context, t, id, 1)[0]
+	if got.Type() != event.TypeTaskSubmitted {
 		t.Errorf("the answer is %s", got.Type())
+	}
+	answer, err := delivery.Data[event.TaskSubmitted](got)
+	if err != nil || answer.RequestSource != testSource || answer.RequestID != "drift-1" {
+		t.Errorf("the answer is to %s %s, %v", answer.RequestSource, answer.RequestID, err)
 	}
 	for sql, want := range map[string]int{
 		"SELECT count(*) FROM codex_tasks":       1,

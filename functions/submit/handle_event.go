@@ -30,7 +30,9 @@ func (h *handler) taskRequested(ctx context.Context, e event.Event) error {
 	if err != nil {
 		return err
 	}
-	receipt, err := h.submitter.Submit(ctx, Submission{Caller: caller, Key: eventKey(e), Request: request})
+	receipt, err := h.submitter.Submit(ctx, Submission{
+		Caller: caller, Key: eventKey(e), Request: request, EventSource: e.Source(), EventID: e.ID(),
+	})
 	if err != nil {
 		return inEvent(err)
 	}

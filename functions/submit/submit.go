@@ -31,6 +31,8 @@ type Submission struct {
 	Request api.TaskSubmission
 	// IssueToken is whether somebody waits for a token to report with.
 	IssueToken bool
+	// EventSource and EventID name the event that brought the request, if one did.
+	EventSource, EventID string
 }
 
 // Receipt is what became of a submission.
@@ -71,7 +73,7 @@ func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt 
 			return err
 		}
 		receipt = Receipt{TaskID: task.row.ID, Status: api.TaskStatusQueued, CreatedAt: created[0], Token: task.token}
-		tx.Announce(task.submitted(ctx, created[0]))
+		tx.Announce(task.submitted(ctx, submission, created[0]))
 		return memory.Write(ctx, tx.Queries, task.memory, task.parts...)
 	})
 	return receipt, err
@@ -112,13 +114,14 @@ func checkMode(mode api.OrchestrationMode) error {
 }
 
 // submitted announces the task.
-func (t *newTaskRows) submitted(ctx context.Context, createdAt time.Time) event.Event {
+func (t *newTaskRows) submitted(ctx context.Context, by Submission, createdAt time.Time) event.Event {
 	return event.NewTask(ctx, event.TypeTaskSubmitted, event.SourceSubmit, t.row.ID, event.TaskSubmitted{
 		TaskID: t.row.ID, Caller: t.row.Caller, Priority: int(t.row.Priority),
 		Namespaces: t.row.Namespaces, Tags: t.row.Tags, CreatedAt: createdAt.UTC(),
 	})
 }
 
+		RequestSource: by.EventSource, RequestID: by.EventID,
 // newTaskRows is a task as it will be stored, if its key is free.
 type newTaskRows struct {
 	row    query.InsertSubmissionParams

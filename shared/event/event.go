@@ -64,6 +64,10 @@ type TaskSubmitted struct {
 	Namespaces []string  `json:"namespaces"`
 	Tags       []string  `json:"tags"`
 	CreatedAt  time.Time `json:"createdAt"`
+	// RequestSource and RequestID name the task.requested event that the task
+	// came by, so that its sender finds the task; empty if it came by HTTP.
+	RequestSource string `json:"requestSource,omitempty"`
+	RequestID     string `json:"requestId,omitempty"`
 }
 
 // Execution names what runs an attempt: a Kubernetes Job.
