@@ -95,9 +95,9 @@ func (v *Validator) decodeLines(data []byte) ([]Event, error) {
 			return nil, problem.ErrInvalid.Fields(problem.FieldError{Detail: fmt.Sprintf("must have at most %d events", MaxEvents)})
 		}
 		var event Event
-		err := decode(text, v.schemas["Event"], &event)
+		err := decodeLine(bytes.TrimRight(text, "\r\n"), line, v.schemas["Event"], &event)
 		if errors.Is(err, problem.ErrBadRequest) {
-			return nil, inLine(line, err)
+			return nil, err
 		}
 		for _, field := range problem.FieldErrors(err) {
 			field.Pointer = "/" + strconv.Itoa(len(events)) + field.Pointer
@@ -120,14 +120,14 @@ func (v *Validator) decodeLines(data []byte) ([]Event, error) {
 	return events, nil
 }
 
-// inLine says which line of NDJSON an error is about.
-func inLine(line int, err error) error {
-	return problem.ErrBadRequest.With("Line %d of the body: %s", line, problem.Of(err).Detail)
-}
-
 // decode checks data before it reads it into a struct.
 func decode(data []byte, schema *jsonschema.Schema, into any) error {
-	value, err := parse(data)
+	return decodeLine(data, 1, schema, into)
+}
+
+// decodeLine is decode for data that begins in a later line of a body.
+func decodeLine(data []byte, line int, schema *jsonschema.Schema, into any) error {
+	value, err := parse(data, line)
 	if err != nil {
 		return err
 	}

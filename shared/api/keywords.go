@@ -35,6 +35,9 @@ func compileKeywords(_ *jsonschema.CompilerContext, schema map[string]any) (json
 	if k.maxJSONBytes, err = bound(schema, keywordMaxJSONBytes); err != nil {
 		return nil, err
 	}
+	if k.maxLength, err = bound(schema, "maxLength"); err != nil || k.maxBytes == 0 {
+		k.maxLength = 0 // What is wrong with it, the library says.
+	}
 	k.integer = schema["type"] == "integer"
 	if k == (keyword{}) {
 		return nil, nil //nolint:nilnil // the library's way to say that none of our keywords is here
@@ -57,14 +60,18 @@ func bound(schema map[string]any, name string) (int, error) {
 
 // keyword is the compiled form; a zero field does not apply.
 type keyword struct {
-	maxBytes     int
+	maxBytes int
+	// maxLength is the schema's own bound in characters beside maxBytes: what is
+	// beyond both is said once.
+	maxLength    int
 	maxJSONBytes int
 	integer      bool
 }
 
 // Validate reports what v is beyond.
 func (k keyword) Validate(ctx *jsonschema.ValidatorContext, v any) {
-	if s, ok := v.(string); ok && k.maxBytes > 0 && len(s) > k.maxBytes {
+	if s, ok := v.(string); ok && k.maxBytes > 0 && len(s) > k.maxBytes &&
+		(k.maxLength == 0 || utf8.RuneCountInString(s) <= k.maxLength) {
 		ctx.AddError(violation(fmt.Sprintf("must be at most %d bytes in UTF-8, is %d", k.maxBytes, len(s))))
 	}
 	if k.maxJSONBytes > 0 {

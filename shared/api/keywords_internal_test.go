@@ -17,7 +17,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := parse(data)
+		got, err := parse(data, 1)
 		d := json.NewDecoder(bytes.NewReader(data))
 		d.UseNumber()
 		var want any

@@ -20,23 +20,23 @@ const (
 	maxNumberLength = 64
 )
 
-// parse reads one JSON value. Its errors are of kind ErrBadRequest with a line
+// parse reads one JSON value, which begins in the given line. Its errors are of kind ErrBadRequest with a line
 // and a column where the text is not JSON in UTF-8, and of kind ErrInvalid with
 // a pointer where it is, but cannot be stored.
-func parse(data []byte) (any, error) {
+func parse(data []byte, line int) (any, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, problem.ErrBadRequest.With("The body is empty; send JSON.")
 	}
 	if i := invalidUTF8(data); i >= 0 {
-		return nil, malformed(data, i, "invalid UTF-8")
+		return nil, malformed(data, line, i, "invalid UTF-8")
 	}
 	// The decoder's tokens alone would let some broken text through.
 	if !json.Valid(data) {
 		var raw json.RawMessage
-		return nil, malformedJSON(data, json.Unmarshal(data, &raw))
+		return nil, malformedJSON(data, line, json.Unmarshal(data, &raw))
 	}
 	if i := loneSurrogate(data); i >= 0 {
-		return nil, malformed(data, i, "half of a surrogate pair")
+		return nil, malformed(data, line, i, "half of a surrogate pair")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -51,7 +51,7 @@ func parse(data []byte) (any, error) {
 }
 
 // malformedJSON says where encoding/json stopped.
-func malformedJSON(data []byte, err error) error {
+func malformedJSON(data []byte, line int, err error) error {
 	offset := len(data)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		// Offset counts the bytes read: the one it stopped at is the last of them.
@@ -60,14 +60,14 @@ func malformedJSON(data []byte, err error) error {
 			offset = len(data)
 		}
 	}
-	return malformed(data, offset, err.Error())
+	return malformed(data, line, offset, err.Error())
 }
 
-// malformed is an error about the byte at offset, whose line and column count
-// from 1, columns in characters.
-func malformed(data []byte, offset int, what string) error {
+// malformed is an error about the byte at offset of data, which begins in the
+// given line. Lines and columns count from 1, columns in characters.
+func malformed(data []byte, line, offset int, what string) error {
 	before := data[:max(0, min(offset, len(data)))]
-	line := 1 + bytes.Count(before, []byte("\n"))
+	line += bytes.Count(before, []byte("\n"))
 	column := 1 + utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
 	return problem.ErrBadRequest.With("The body is not JSON: %s at line %d, column %d.", what, line, column)
 }

@@ -260,12 +260,13 @@ func (e UploadMethod) Valid() bool {
 	}
 }
 
-// Agent defines model for Agent.
+// Agent At most 1 MiB as JSON, which Kubernetes can take.
 type Agent struct {
-	// Command The program and its arguments; no shell reads them.
+	// Command The program, which cannot be "", and its arguments; no shell reads them.
 	Command []string `json:"command"`
 
-	// Env Environment variables on top of the container contract's.
+	// Env Environment variables on top of the container contract's. They cannot be
+	// named GRAF_… or TRACEPARENT.
 	Env map[string]string `json:"env,omitempty,omitzero"`
 
 	// Image The container image; the platform's own when left out.
@@ -293,7 +294,7 @@ type Artifact struct {
 	// ExpiresAt When the download link ends.
 	ExpiresAt time.Time `json:"expiresAt"`
 
-	// Name A relative path; no part of it starts with a dot, so none climbs out.
+	// Name A file name, without folders; it does not start with a dot.
 	Name ArtifactName `json:"name"`
 
 	// Sha256 A SHA-256, 64 lower-case hex digits.
@@ -305,7 +306,7 @@ type Artifact struct {
 type ArtifactDeclaration struct {
 	ContentType ContentType `json:"contentType"`
 
-	// Name A relative path; no part of it starts with a dot, so none climbs out.
+	// Name A file name, without folders; it does not start with a dot.
 	Name ArtifactName `json:"name"`
 
 	// Sha256 A SHA-256, 64 lower-case hex digits.
@@ -315,7 +316,7 @@ type ArtifactDeclaration struct {
 	SizeBytes int64 `json:"sizeBytes"`
 }
 
-// ArtifactName A relative path; no part of it starts with a dot, so none climbs out.
+// ArtifactName A file name, without folders; it does not start with a dot.
 type ArtifactName = string
 
 // Attempt defines model for Attempt.
@@ -390,7 +391,7 @@ type Event struct {
 	// Content Text or an object; 256 KiB as JSON.
 	Content EventContent `json:"content,omitempty,omitzero"`
 
-	// EventID The sender's own id; the same id again changes nothing.
+	// EventID The sender's own id, unique within an attempt; the same id again changes nothing.
 	EventID   string    `json:"eventId"`
 	EventType EventType `json:"eventType"`
 
@@ -581,7 +582,7 @@ type Snapshot struct {
 
 // SnapshotReport A state as manifests, or a change as a unified diff.
 type SnapshotReport struct {
-	// Diff A unified diff.
+	// Diff A unified diff, at most 256 KiB.
 	Diff string `json:"diff,omitempty,omitzero"`
 
 	// Manifests May be empty, when none of the resources is there.
@@ -706,10 +707,12 @@ type TaskStatus string
 
 // TaskSubmission defines model for TaskSubmission.
 type TaskSubmission struct {
+	// Agent At most 1 MiB as JSON, which Kubernetes can take.
 	Agent          Agent          `json:"agent"`
 	IdempotencyKey IdempotencyKey `json:"idempotencyKey,omitempty,omitzero"`
 
-	// Manifests The resources as they are before the run; 1 MiB in all.
+	// Manifests The resources as they are before the run; 1 MiB in all, as JSON and as the
+	// YAML that the agent is given.
 	Manifests   []Manifest `json:"manifests,omitempty,omitzero"`
 	MaxAttempts *int       `json:"maxAttempts,omitempty"`
 
@@ -757,7 +760,7 @@ type Upload struct {
 	Headers    map[string]string `json:"headers"`
 	Method     UploadMethod      `json:"method"`
 
-	// Name A relative path; no part of it starts with a dot, so none climbs out.
+	// Name A file name, without folders; it does not start with a dot.
 	Name ArtifactName `json:"name"`
 	URL  string       `json:"url"`
 }

@@ -61,6 +61,7 @@ func TestDecodeBodyNamesEachBadField(t *testing.T) {
 		{"NUL", "submitTask", `{"prompt":"a\u0000",` + agent + `}`, []string{"/prompt must not contain the character U+0000"}},
 		{"NUL in a name", "submitTask", `{"prompt":"a","metadata":{"\u0000":1},` + agent + `}`, []string{"/metadata/\x00 must not contain the character U+0000"}},
 		{"bytes, not characters", "submitTask", `{"prompt":"` + strings.Repeat("é", 32769) + `",` + agent + `}`, []string{"/prompt must be at most 65536 bytes in UTF-8, is 65538"}},
+		{"characters, then not bytes", "submitTask", `{"prompt":"` + strings.Repeat("a", 65537) + `",` + agent + `}`, []string{"/prompt must be at most 65536 characters long, is 65537"}},
 		{"fraction", "submitTask", `{"prompt":"a","priority":1.0,` + agent + `}`, []string{"/priority must be an integer without fraction or exponent"}},
 		{"beyond a double", "submitTask", `{"prompt":"a","metadata":{"n":1e999},` + agent + `}`, []string{"/metadata/n must fit a double-precision number"}},
 		{"a long number", "submitTask", `{"prompt":"a","metadata":{"n":[` + strings.Repeat("1", 65) + `]},` + agent + `}`, []string{"/metadata/n/0 must be written in at most 64 characters"}},
@@ -237,7 +238,8 @@ func TestDecodeEvents(t *testing.T) {
 func TestDecodeEventsRefusesWhatIsNotJSON(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ media, body, want string }{
-		{"application/x-ndjson", "\n{\"eventId\":\"a\",\"eventType\":\"log\"}\n{]", "Line 3 of the body: The body is not JSON: invalid character ']' looking for beginning of object key string at line 1, column 2."},
+		{"application/x-ndjson", "\n{\"eventId\":\"a\",\"eventType\":\"log\"}\n{]", "The body is not JSON: invalid character ']' looking for beginning of object key string at line 3, column 2."},
+		{"application/x-ndjson", "{\"eventId\":\"a\",\"eventType\":\"log\"}\n{\"eventId\":\r\n{\"eventId\":\"a\",\"eventType\":\"log\"}\n", "The body is not JSON: unexpected end of JSON input at line 2, column 12."},
 		{"application/x-ndjson", "\n\n", "The body is empty; send one event a line."},
 		{"application/json", "", "The body is empty; send JSON."},
 		{"text/plain", "{}", "Content-Type must be application/json or application/x-ndjson, in UTF-8."},

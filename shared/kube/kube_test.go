@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/kube"
 )
 
@@ -52,6 +53,18 @@ func TestValidate(t *testing.T) {
 		err := spec.Validate()
 		if !errors.Is(err, kube.ErrInvalid) || !strings.Contains(err.Error(), message) {
 			t.Errorf("got %v, want one with %q", err, message)
+		}
+	}
+}
+
+// What the API refuses as reserved is what a Job cannot have.
+func TestReservedVariables(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"GRAF_TASK_ID", "GRAF_", "TRACEPARENT", "GRAF", "TRACEPARENT2", "A"} {
+		spec := validSpec()
+		spec.Env = map[string]string{name: ""}
+		if err := spec.Validate(); (err != nil) != api.ReservedVariable(name) {
+			t.Errorf("%s: reserved is %v, but the Job says: %v", name, api.ReservedVariable(name), err)
 		}
 	}
 }
