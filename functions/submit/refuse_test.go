@@ -42,6 +42,13 @@ func TestSubmitBadInput(t *testing.T) {
 		{"no command", `{"prompt":"p","agent":{"command":[]}}`, 422, []string{"/agent/command"}},
 		{"another kind of agent", `{"prompt":"p","agent":{"kind":"model","command":["true"]}}`, 422, []string{"/agent/kind"}},
 		{"a bad name in env", `{"prompt":"p","agent":{"command":["true"],"env":{"A=B":"c"}}}`, 422, []string{"/agent/env/A=B"}},
+		{"an empty program", `{"prompt":"p","agent":{"command":[""]}}`, 422, []string{"/agent/command/0"}},
+		{"names of the contract in env", `{"prompt":"p","agent":{"command":["true"],"env":{"GRAF_LOG_LEVEL":"debug","TRACEPARENT":"x","A":"b"}}}`, 422, []string{"/agent/env/GRAF_LOG_LEVEL", "/agent/env/TRACEPARENT"}},
+		{"an agent too large", `{"prompt":"p","agent":{"command":["true"],"env":{` + variables(33, 32768) + `}}}`, 422, []string{"/agent"}},
+		{"manifests too large as YAML", with(`"manifests":[{"apiVersion":"v1","kind":"A","metadata":{"name":"a"},"l":` + strings.Repeat(`{"a":`, 10) + `"` + strings.Repeat(`a\n`, 100_000) + `"` + strings.Repeat("}", 10) + `}]`), 422, []string{"/manifests"}},
+		{"a kind with a slash", manifest(`,{"apiVersion":"v1","kind":"A/B","metadata":{"name":"b"}}`), 422, []string{"/manifests/1/kind"}},
+		{"a kind with a slash, in a list", manifest(`,{"apiVersion":"v1","kind":"List","metadata":{"name":"l"},"items":[{"apiVersion":"v1","kind":"A/B","metadata":{"name":"b"}}]}`), 422, []string{"/manifests/1"}},
+		{"a manifest's name too long", manifest(`,{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"` + strings.Repeat("b", 254) + `"}}`), 422, []string{"/manifests/1/metadata/name"}},
 		{"priority", with(`"priority":10`), 422, []string{"/priority"}},
 		{"no whole priority", with(`"priority":1.5`), 422, []string{"/priority"}},
 		{"timeout", with(`"timeoutSeconds":9`), 422, []string{"/timeoutSeconds"}},
@@ -57,6 +64,8 @@ func TestSubmitBadInput(t *testing.T) {
 		{"temporal", with(`"orchestrationMode":"temporal"`), 501, nil},
 		{"a manifest without kind", manifest(`,{"apiVersion":"v1","metadata":{"name":"b"}}`), 422, []string{"/manifests/1/kind"}},
 		{"a manifest twice", manifest(`,{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`), 422, []string{"/manifests/1"}},
+		{"a manifest twice, in a list", manifest(`,{"apiVersion":"v1","kind":"ConfigMapList","metadata":{"name":"l"},"items":[{"metadata":{"name":"a"}}]}`), 422, []string{"/manifests/1"}},
+		{"a list of texts", manifest(`,{"apiVersion":"v1","kind":"List","metadata":{"name":"l"},"items":["a"]}`), 422, []string{"/manifests/1"}},
 		{"a manifest's name with a space", manifest(`,{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a b"}}`), 422, []string{"/manifests/1"}},
 		{"manifests too large", manifest(`,{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"b"},"data":{"x":"` + strings.Repeat("x", 1<<20) + `"}}`), 422, []string{"/manifests"}},
 		{"an empty key", with(`"idempotencyKey":""`), 422, []string{"/idempotencyKey"}},
@@ -81,6 +90,14 @@ func TestSubmitBadInput(t *testing.T) {
 			}
 		})
 	}
+}
+
+func variables(n, size int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf(`"V%d":%q`, i, strings.Repeat("x", size)))
+	}
+	return strings.Join(all, ",")
 }
 
 func resources(n int) string {

@@ -59,6 +59,9 @@ func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt 
 	if err := checkMode(submission.Request.OrchestrationMode); err != nil {
 		return Receipt{}, err
 	}
+	if err := checkAgent(submission.Request.Agent); err != nil {
+		return Receipt{}, err
+	}
 	task, err := newTask(ctx, submission)
 	if err != nil {
 		return Receipt{}, err
@@ -118,10 +121,10 @@ func (t *newTaskRows) submitted(ctx context.Context, by Submission, createdAt ti
 	return event.NewTask(ctx, event.TypeTaskSubmitted, event.SourceSubmit, t.row.ID, event.TaskSubmitted{
 		TaskID: t.row.ID, Caller: t.row.Caller, Priority: int(t.row.Priority),
 		Namespaces: t.row.Namespaces, Tags: t.row.Tags, CreatedAt: createdAt.UTC(),
+		RequestSource: by.EventSource, RequestID: by.EventID,
 	})
 }
 
-		RequestSource: by.EventSource, RequestID: by.EventID,
 // newTaskRows is a task as it will be stored, if its key is free.
 type newTaskRows struct {
 	row    query.InsertSubmissionParams

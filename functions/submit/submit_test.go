@@ -60,6 +60,27 @@ func TestSubmitStoresAndAnnounces(t *testing.T) {
 	}
 }
 
+// What is secret in lists and in the variables of containers is not stored.
+func TestSecretsAreNotStored(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	created := w.submit(with(`"manifests":[
+		{"apiVersion":"v1","kind":"SecretList","metadata":{"name":"l"},"items":[{"metadata":{"name":"db"},"data":{"dsn":"aHVudGVyMi1odW50ZXIy"}}]},
+		{"apiVersion":"v1","kind":"List","metadata":{"name":"l"},"items":[{"apiVersion":"v1","kind":"Secret","metadata":{"name":"web"},"stringData":{"dsn":"hunter2-hunter2"}}]},
+		{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"app","env":[{"name":"DB_PASSWORD","value":"hunter2-hunter2"}]}]}}]`),
+		http.StatusCreated)
+	for sql, want := range map[string]int{
+		"SELECT json_array_length(manifests::json) FROM codex_task_snapshots WHERE task_id = $1":                                                                               3,
+		"SELECT count(*) FROM codex_task_memory_index WHERE task_id = $1 AND kind = 'before'":                                                                                  3,
+		"SELECT count(*) FROM codex_task_snapshots WHERE task_id = $1 AND manifests::text ~ 'hunter2|aHVudGVy'":                                                                0,
+		"SELECT count(*) FROM codex_task_memory_index JOIN codex_memory_contents USING (content_hash) WHERE task_id = $1 AND (content || metadata::text) ~ 'hunter2|aHVudGVy'": 0,
+	} {
+		if got := w.count(sql, created.TaskID); got != want {
+			t.Errorf("%s: %d, want %d", sql, got, want)
+		}
+	}
+}
+
 // wantToken checks that the token of an answer is stored, as its hash only.
 func (w *world) wantToken(created api.TaskCreated) {
 	w.t.Helper()

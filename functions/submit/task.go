@@ -75,16 +75,22 @@ func (t *newTaskRows) addSnapshot(manifests []api.Manifest) error {
 		return fmt.Errorf("encode manifests: %w", err)
 	}
 	t.row.SnapshotDigest = manifest.Digest(objects)
+	// As launch will: what it could not hand to the agent is refused now.
+	files, err := manifest.Files(objects)
+	if err != nil {
+		return problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/manifests", Detail: err.Error()})
+	}
 	for i, object := range objects {
 		t.parts = append(t.parts, memory.Part{
-			Kind: memory.KindBefore, Number: int64(i), Text: object.YAML(),
+			Kind: memory.KindBefore, Number: int64(i), Text: files[i].YAML,
 			Metadata: map[string]any{"resource": object.Ref},
 		})
 	}
 	return nil
 }
 
-// canonical brings manifests into canonical form. Errors name each bad one.
+// canonical brings manifests into canonical form, lists taken apart. Errors name
+// each bad one.
 func canonical(manifests []api.Manifest, salt []byte) ([]manifest.Object, error) {
 	objects := make([]manifest.Object, 0, len(manifests))
 	seen := map[manifest.Ref]int{}
@@ -93,17 +99,18 @@ func canonical(manifests []api.Manifest, salt []byte) ([]manifest.Object, error)
 		fields = append(fields, problem.FieldError{Pointer: "/manifests/" + strconv.Itoa(i), Detail: detail})
 	}
 	for i, raw := range manifests {
-		object, err := parseManifest(raw, salt)
+		resources, err := parseManifest(raw, salt)
 		if err != nil {
 			refuse(i, err.Error())
-			continue
 		}
-		if earlier, ok := seen[object.Ref.Identity()]; ok {
-			refuse(i, fmt.Sprintf("%s is manifest %d already; send each resource once", object.Ref, earlier))
-			continue
+		for _, object := range resources {
+			if earlier, ok := seen[object.Ref.Identity()]; ok {
+				refuse(i, fmt.Sprintf("%s is in manifest %d already; send each resource once", object.Ref, earlier))
+				continue
+			}
+			seen[object.Ref.Identity()] = i
+			objects = append(objects, object)
 		}
-		seen[object.Ref.Identity()] = i
-		objects = append(objects, object)
 	}
 	if len(fields) > 0 {
 		return nil, problem.ErrInvalid.Fields(fields...)
@@ -111,16 +118,16 @@ func canonical(manifests []api.Manifest, salt []byte) ([]manifest.Object, error)
 	return objects, nil
 }
 
-func parseManifest(raw api.Manifest, salt []byte) (manifest.Object, error) {
+func parseManifest(raw api.Manifest, salt []byte) ([]manifest.Object, error) {
 	value, err := decodeExact(raw)
 	if err != nil {
-		return manifest.Object{}, err
+		return nil, err
 	}
 	content, ok := value.(map[string]any)
 	if !ok {
-		return manifest.Object{}, errors.New("must be an object")
+		return nil, errors.New("must be an object")
 	}
-	return manifest.New(content, salt)
+	return manifest.Resources(content, salt)
 }
 
 // withDefaults fills in what the document says of fields that are left out, so

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,6 +103,8 @@ func refOf(content map[string]any) (Ref, error) {
 			return Ref{}, fmt.Errorf("%s must be a string that is not empty", name)
 		case len(text) > 253 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }):
 			return Ref{}, fmt.Errorf("%s must have at most 253 bytes and no spaces or control characters", name)
+		case field.key == "kind" && strings.ContainsAny(text, "/:"):
+			return Ref{}, errors.New("kind must be a name, such as Deployment, without / or :")
 		}
 		*field.to = text
 	}
