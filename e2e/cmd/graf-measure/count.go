@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -22,40 +23,46 @@ const (
 	quiet = 5 * time.Second
 )
 
-// recorder counts the events that a Trigger sends it, by type.
+// recorder keeps the types and subjects of the events that a Trigger sends it.
 type recorder struct {
 	mu     sync.Mutex
-	counts map[string]int
-	more   chan struct{} // has room for one
+	events [][2]string
 }
 
 // ServeHTTP implements http.Handler.
 func (rec *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	typ := r.Header.Get("Ce-Type")
-	// The tick is not the tasks' doing.
-	if strings.HasPrefix(typ, "dev.graf.codex.task.") || strings.HasPrefix(typ, "dev.knative.apiserver.") {
-		rec.mu.Lock()
-		rec.counts[typ]++
-		rec.mu.Unlock()
-		select {
-		case rec.more <- struct{}{}:
-		default:
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.events = append(rec.events, [2]string{r.Header.Get("Ce-Type"), r.Header.Get("Ce-Subject")})
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// about counts the events about the tasks and their Jobs, whose names have the
+// tasks' ids in them, by type. Others may use the Broker, too.
+func (rec *recorder) about(tasks []uuid.UUID) (counts map[string]int, all int) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	counts = map[string]int{}
+	for _, e := range rec.events {
+		if slices.ContainsFunc(tasks, func(id uuid.UUID) bool { return strings.Contains(e[1], id.String()) }) {
+			counts[e[0]]++
+			all++
 		}
 	}
-	w.WriteHeader(http.StatusNoContent)
+	return counts, all
 }
 
 // countEvents runs a few tasks with a Trigger that has everything, and reports how
 // many events passed the Broker for each.
 func (e *environment) countEvents(ctx context.Context) error {
-	rec := &recorder{counts: map[string]int{}, more: make(chan struct{}, 1)}
+	rec := &recorder{}
 	remove, err := e.record(ctx, rec)
 	if err != nil {
 		return err
 	}
-	_, err = e.runTasks(ctx, counted)
+	tasks, err := e.runTasks(ctx, counted)
 	if err == nil {
-		err = rec.awaitQuiet(ctx)
+		err = rec.awaitQuiet(ctx, tasks)
 	}
 	if removed := remove(); err == nil {
 		err = removed
@@ -63,25 +70,26 @@ func (e *environment) countEvents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	all := 0
-	for _, typ := range slices.Sorted(maps.Keys(rec.counts)) {
-		e.report.add("events per task of type "+typ, "", float64(rec.counts[typ])/counted, nil)
-		all += rec.counts[typ]
+	counts, all := rec.about(tasks)
+	for _, typ := range slices.Sorted(maps.Keys(counts)) {
+		e.report.add("events per task of type "+typ, "", float64(counts[typ])/counted, nil)
 	}
 	e.report.add(eventsPerTask, "", float64(all)/counted, nil)
 	return nil
 }
 
-func (rec *recorder) awaitQuiet(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-rec.more:
-		case <-time.After(quiet):
+// awaitQuiet waits until no more events about the tasks come.
+func (rec *recorder) awaitQuiet(ctx context.Context, tasks []uuid.UUID) error {
+	tick := time.NewTicker(quiet)
+	defer tick.Stop()
+	for last := -1; ; {
+		_, now := rec.about(tasks)
+		if now == last {
 			return nil
+		}
+		last = now
+		if err := await(ctx, tick); err != nil {
+			return err
 		}
 	}
 }

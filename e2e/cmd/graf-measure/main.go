@@ -91,6 +91,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.close(ctx)) }()
+	defer func() { e.report.print(os.Stdout) }() // what there is, when it fails, too
 	for _, m := range measurements {
 		if !o.only.MatchString(m.name) {
 			continue
@@ -103,7 +104,6 @@ func run(ctx context.Context) (err error) {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
-	e.report.print(os.Stdout)
 	if o.picture != "" {
 		if err := drawColdStarts(o.picture, e.report); err != nil {
 			return err

@@ -135,7 +135,8 @@ func (e *environment) awaitTasks(ctx context.Context, ids []uuid.UUID) error {
 			FROM codex_tasks WHERE id = ANY($1)`, ids).Scan(&left, &failed)
 		switch {
 		case err != nil:
-			return err
+			note("asks again: %v", err) // a server may be restarted
+			left = len(ids)
 		case failed > 0:
 			return fmt.Errorf("%d of %d tasks did not succeed", failed, len(ids))
 		case left == 0:
