@@ -168,7 +168,7 @@ func TestSweepWhileStorageHangs(t *testing.T) {
 	tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET finalizing_at = now() - interval '1 hour'`)
 	queued := tasktest.Queued(t, f.pool, tasktest.Task{})
 	tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET queued_at = now() - interval '1 hour' WHERE id = $1`, queued.ID)
-	f.Finalizer.outbox = outbox.New(f.pool, sinkFunc(func(e event.Event) {
+	f.outbox = outbox.New(f.pool, sinkFunc(func(e event.Event) {
 		if e.Type() == event.TypeQueueDue {
 			close(due)
 		}

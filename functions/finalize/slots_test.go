@@ -45,7 +45,7 @@ func TestSlotIsFreeWhenTheEventComes(t *testing.T) {
 			task := tasktest.Running(t, f.pool, tasktest.Task{MaxAttempts: c.attempts})
 			next := limiter.AttemptID(uuid.Must(uuid.NewV7()).String(), 1)
 			sink := &admitting{slots: f.hold(t, limiter.AttemptID(task.ID.String(), 1), next)}
-			f.Finalizer.slots, f.Finalizer.outbox = sink.slots, outbox.New(f.pool, sink, slog.Default())
+			f.slots, f.outbox = sink.slots, outbox.New(f.pool, sink, slog.Default())
 			if err := f.Finalize(t.Context(), observe(task, kube.PhaseFailed)); err != nil {
 				t.Fatal(err)
 			}
