@@ -22,8 +22,12 @@ import (
 )
 
 const (
-	// batch bounds the texts of one call to the model.
+	// batch bounds the texts that are listed and claimed at once.
 	batch = 128
+	// callBytes bounds the texts of one call to the model, by their length. What
+	// a call made is kept whatever becomes of the next. It halves with each
+	// failure of a task, for a model too slow for so much in one delivery.
+	callBytes = 64 << 10
 	// claimLease is how long a text is left to who claimed it. It exceeds the
 	// time that one batch may take, retries included.
 	claimLease = time.Minute
@@ -123,10 +127,14 @@ func (e *Embedder) restoreMissed(ctx context.Context) error {
 // try embeds a task's texts and settles its entry in the bucket, if it is from
 // there. failures is how often it failed before.
 func (e *Embedder) try(ctx context.Context, task uuid.UUID, failures int, inBucket bool) error {
-	err := e.embedTask(ctx, task)
+	made, err := e.embedTask(ctx, task, callBytes>>failures)
 	switch {
 	case errors.Is(err, embedding.ErrUnavailable):
-		return e.retryLater(ctx, task, failures+1, err)
+		// A model that is slow but gets on does not use up the attempts.
+		if made == 0 || failures == 0 {
+			failures++
+		}
+		return e.retryLater(ctx, task, failures, err)
 	case err != nil || !inBucket:
 		return err
 	}
@@ -136,12 +144,14 @@ func (e *Embedder) try(ctx context.Context, task uuid.UUID, failures int, inBuck
 	return nil
 }
 
-func (e *Embedder) embedTask(ctx context.Context, task uuid.UUID) error {
+// embedTask embeds all of a task's texts, so many bytes in a call, and tells how
+// many it did.
+func (e *Embedder) embedTask(ctx context.Context, task uuid.UUID, bytes int) (made int, err error) {
 	q := query.New(e.pool)
 	for {
 		rows, err := q.PendingContents(ctx, task, e.modelKey(), batch)
 		if err != nil {
-			return fmt.Errorf("list texts of task %s: %w", task, err)
+			return made, fmt.Errorf("list texts of task %s: %w", task, err)
 		}
 		// The prompt's vector by itself and first: the launch waits for it.
 		var prompt, others []text
@@ -153,13 +163,15 @@ func (e *Embedder) embedTask(ctx context.Context, task uuid.UUID) error {
 				others = append(others, t)
 			}
 		}
-		first, err := e.embed(ctx, prompt)
+		first, err := e.embed(ctx, prompt, bytes)
+		made += first
 		if err != nil {
-			return err
+			return made, err
 		}
-		rest, err := e.embed(ctx, others)
+		rest, err := e.embed(ctx, others, bytes)
+		made += rest
 		if err != nil || first+rest < batch {
-			return err
+			return made, err
 		}
 	}
 }
@@ -175,25 +187,43 @@ func (e *Embedder) EmbedOutdated(ctx context.Context) error {
 	for i, row := range rows {
 		texts[i] = text{hash: row.ContentHash, content: row.Content}
 	}
-	if _, err := e.embed(ctx, texts); err != nil && !errors.Is(err, embedding.ErrUnavailable) {
+	if _, err := e.embed(ctx, texts, callBytes); err != nil && !errors.Is(err, embedding.ErrUnavailable) {
 		return err
 	}
 	return nil
 }
 
-// embed gives texts their vectors, all but those that another instance is
-// embedding just now, and tells how many it did.
-func (e *Embedder) embed(ctx context.Context, texts []text) (int, error) {
+// embed gives texts their vectors, so many bytes in a call, all but those that
+// another instance is embedding just now, and tells how many it did.
+func (e *Embedder) embed(ctx context.Context, texts []text, bytes int) (made int, err error) {
 	mine, err := e.claim(ctx, texts)
 	if err != nil || len(mine) == 0 {
 		return 0, err
 	}
 	there, err := e.markEmbedded(ctx, mine)
-	if mine = slices.DeleteFunc(mine, func(t text) bool { return there[string(t.hash)] }); err != nil || len(mine) == 0 {
-		return len(there), err
+	if err != nil {
+		return 0, err
 	}
-	made, err := e.create(ctx, mine)
-	return len(there) + made, err
+	made = len(there)
+	mine = slices.DeleteFunc(mine, func(t text) bool { return there[string(t.hash)] })
+	for len(mine) > 0 {
+		n := callLength(mine, bytes)
+		if err := e.create(ctx, mine[:n]); err != nil {
+			return made, errors.Join(err, e.release(ctx, mine))
+		}
+		made, mine = made+n, mine[n:]
+	}
+	return made, nil
+}
+
+// callLength is how many of the texts make one call: at least one.
+func callLength(texts []text, bytes int) int {
+	for i, t := range texts {
+		if bytes -= len(t.content); bytes < 0 {
+			return max(1, i)
+		}
+	}
+	return len(texts)
 }
 
 // markEmbedded looks for texts that have a vector by now: since they were listed
@@ -212,24 +242,24 @@ func (e *Embedder) markEmbedded(ctx context.Context, mine []text) (map[string]bo
 	if len(there) == 0 {
 		return nil, nil
 	}
-	if err := errors.Join(q.MarkEmbedded(ctx, name, dimension, there), q.ReleaseContents(ctx, there, name, dimension)); err != nil {
+	if err := errors.Join(q.MarkEmbedded(ctx, name, dimension, there), q.ReleaseContents(ctx, name, dimension, there)); err != nil {
 		return nil, fmt.Errorf("mark texts that have vectors: %w", err)
 	}
 	return embedded, nil
 }
 
 // create has the model make vectors.
-func (e *Embedder) create(ctx context.Context, mine []text) (int, error) {
+func (e *Embedder) create(ctx context.Context, mine []text) error {
 	vectors, err := e.vectors(ctx, contents(mine))
 	switch {
 	case errors.Is(err, embedding.ErrRejected) && len(mine) > 1:
-		return len(mine), e.embedOneByOne(ctx, mine)
+		return e.embedOneByOne(ctx, mine)
 	case errors.Is(err, embedding.ErrRejected):
-		return 1, e.giveUp(ctx, mine[0], err)
+		return e.giveUp(ctx, mine[0], err)
 	case err != nil:
-		return 0, errors.Join(err, e.release(ctx, mine))
+		return err
 	}
-	return len(mine), e.store(ctx, mine, vectors)
+	return e.store(ctx, mine, vectors)
 }
 
 // vectors asks the model, but not to the very end of the delivery's time.
@@ -258,7 +288,7 @@ func (e *Embedder) embedOneByOne(ctx context.Context, texts []text) error {
 			err = e.store(ctx, texts[i:i+1], vectors)
 		}
 		if err != nil {
-			return errors.Join(err, e.release(ctx, texts[i:]))
+			return err
 		}
 	}
 	return nil
@@ -289,8 +319,8 @@ func (e *Embedder) claim(ctx context.Context, texts []text) ([]text, error) {
 }
 
 func (e *Embedder) release(ctx context.Context, texts []text) error {
-	return query.New(e.pool).ReleaseContents(context.WithoutCancel(ctx), hashes(texts),
-		e.model.Model(), e.dimension())
+	return query.New(e.pool).ReleaseContents(context.WithoutCancel(ctx),
+		e.model.Model(), e.dimension(), hashes(texts))
 }
 
 // store writes vectors, marks the memories that have these texts, and gives the
@@ -311,7 +341,7 @@ func (e *Embedder) store(ctx context.Context, texts []text, vectors [][]float32)
 		if err := q.MarkEmbedded(ctx, name, dimension, hashes(texts)); err != nil {
 			return err
 		}
-		return q.ReleaseContents(ctx, hashes(texts), name, dimension)
+		return q.ReleaseContents(ctx, name, dimension, hashes(texts))
 	})
 	if err != nil {
 		return fmt.Errorf("store %d vectors: %w", len(vectors), err)

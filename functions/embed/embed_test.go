@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +36,8 @@ type hashModel struct {
 	texts   []string // that were embedded
 	err     error
 	refuses string // texts with this in them are rejected
+	leaves  string // at a text with this in it, the model is away
+	most    int    // bytes that it manages in one call, if not 0
 	hangs   bool   // until the caller loses patience
 }
 
@@ -50,6 +53,9 @@ func (m *hashModel) Embed(ctx context.Context, texts []string) ([][]float32, err
 	}
 	if m.err != nil {
 		return nil, m.err
+	}
+	if all := strings.Join(texts, ""); (m.most > 0 && len(all) > m.most) || (m.leaves != "" && strings.Contains(all, m.leaves)) {
+		return nil, embedding.ErrUnavailable
 	}
 	vectors := make([][]float32, len(texts))
 	for i, text := range texts {
@@ -272,6 +278,72 @@ func TestMoreThanABatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(t, task.ID, fmt.Sprintf("%d embedded, 0 failed, 0 waiting", len(texts)+1))
+}
+
+// A model that takes its time for each byte gets on call by call, and once calls
+// are small enough for one delivery's time.
+func TestSlowModel(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	task := tasktest.Queued(t, f.pool, tasktest.Task{Prompt: "short"})
+	texts := make([]string, batch-1)
+	for i := range texts {
+		texts[i] = fmt.Sprintf("%d %s", i, strings.Repeat("word ", 250))
+	}
+	f.write(t, task.ID, texts...)
+	f.model.most = callBytes / 4
+	made, err := f.embedTask(t.Context(), task.ID, callBytes)
+	if !errors.Is(err, embedding.ErrUnavailable) || made != 1 {
+		t.Errorf("%d texts, %v: want the prompt alone", made, err)
+	}
+	if err := f.EmbedTask(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	f.until(t, task.ID, fmt.Sprintf("%d embedded, 0 failed, 0 waiting", batch))
+}
+
+// What was embedded before the model went away is kept, and no claim is left.
+func TestModelGoesAwayBetweenCalls(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	task := tasktest.Queued(t, f.pool, tasktest.Task{Prompt: "short"})
+	long := strings.Repeat("word ", 300)
+	f.write(t, task.ID, "1 "+long, "2 "+long, "3 unspeakable")
+	f.model.leaves = "unspeakable"
+	made, err := f.embedTask(t.Context(), task.ID, len(long)+5)
+	if !errors.Is(err, embedding.ErrUnavailable) || made != 3 {
+		t.Errorf("%d texts, %v: want three", made, err)
+	}
+	f.want(t, task.ID, "3 embedded, 0 failed, 1 waiting")
+	if claims := tasktest.Scan[int](t, f.pool, `SELECT count(*) FROM codex_embedding_claims`); claims != 0 {
+		t.Errorf("%d claims are left", claims)
+	}
+}
+
+// Embedders that claim the same texts in different order do not deadlock.
+func TestClaimsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	texts := make([]text, 1000)
+	for i := range texts {
+		texts[i].hash = []byte(fmt.Sprintf("%032d", i))
+	}
+	backwards := slices.Clone(texts)
+	slices.Reverse(backwards)
+	var group sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		group.Go(func() {
+			for range 10 {
+				mine, err := f.claim(context.Background(), [][]text{texts, backwards}[i%2])
+				errs[i] = errors.Join(errs[i], err, f.release(context.Background(), mine))
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestMissedEvent(t *testing.T) {

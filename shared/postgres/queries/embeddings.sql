@@ -24,9 +24,11 @@ WHERE (c.embedded_as < @model_key::text OR c.embedded_as > @model_key::text) AND
 LIMIT @max_rows;
 
 -- name: ClaimContents :many
--- ClaimContents takes those of the contents that nobody else is embedding.
+-- ClaimContents takes those of the contents that nobody else is embedding. In
+-- one order for all, so that two who claim the same do not wait for each other.
 INSERT INTO codex_embedding_claims (content_hash, model, dimension, claimed_until)
-SELECT unnest(@content_hashes::bytea[]), @model::text, @dimension::integer, now() + @lease::interval
+SELECT hash, @model::text, @dimension::integer, now() + @lease::interval
+FROM unnest(@content_hashes::bytea[]) AS hash ORDER BY hash
 ON CONFLICT (content_hash, model, dimension) DO UPDATE SET claimed_until = excluded.claimed_until
     WHERE codex_embedding_claims.claimed_until < now()
 RETURNING content_hash;
@@ -37,8 +39,13 @@ SELECT content_hash FROM codex_embeddings
 WHERE content_hash = ANY(@content_hashes::bytea[]) AND model = @model AND dimension = @dimension;
 
 -- name: ReleaseContents :exec
-DELETE FROM codex_embedding_claims
-WHERE content_hash = ANY(@content_hashes::bytea[]) AND model = @model AND dimension = @dimension;
+-- ReleaseContents gives claims back, in the order in which they are taken.
+WITH released AS (
+    SELECT content_hash FROM codex_embedding_claims
+    WHERE content_hash = ANY(@content_hashes::bytea[]) AND model = @model AND dimension = @dimension
+    ORDER BY content_hash FOR UPDATE)
+DELETE FROM codex_embedding_claims c USING released
+WHERE c.content_hash = released.content_hash AND c.model = @model AND c.dimension = @dimension;
 
 -- name: InsertEmbeddings :exec
 INSERT INTO codex_embeddings (content_hash, model, dimension, embedding)

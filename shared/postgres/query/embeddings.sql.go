@@ -15,26 +15,28 @@ import (
 
 const claimContents = `-- name: ClaimContents :many
 INSERT INTO codex_embedding_claims (content_hash, model, dimension, claimed_until)
-SELECT unnest($1::bytea[]), $2::text, $3::integer, now() + $4::interval
+SELECT hash, $1::text, $2::integer, now() + $3::interval
+FROM unnest($4::bytea[]) AS hash ORDER BY hash
 ON CONFLICT (content_hash, model, dimension) DO UPDATE SET claimed_until = excluded.claimed_until
     WHERE codex_embedding_claims.claimed_until < now()
 RETURNING content_hash
 `
 
 type ClaimContentsParams struct {
-	ContentHashes [][]byte
 	Model         string
 	Dimension     int32
 	Lease         time.Duration
+	ContentHashes [][]byte
 }
 
-// ClaimContents takes those of the contents that nobody else is embedding.
+// ClaimContents takes those of the contents that nobody else is embedding. In
+// one order for all, so that two who claim the same do not wait for each other.
 func (q *Queries) ClaimContents(ctx context.Context, arg ClaimContentsParams) ([][]byte, error) {
 	rows, err := q.db.Query(ctx, claimContents,
-		arg.ContentHashes,
 		arg.Model,
 		arg.Dimension,
 		arg.Lease,
+		arg.ContentHashes,
 	)
 	if err != nil {
 		return nil, err
@@ -270,12 +272,17 @@ func (q *Queries) PendingTasks(ctx context.Context, minAge time.Duration, maxRow
 }
 
 const releaseContents = `-- name: ReleaseContents :exec
-DELETE FROM codex_embedding_claims
-WHERE content_hash = ANY($1::bytea[]) AND model = $2 AND dimension = $3
+WITH released AS (
+    SELECT content_hash FROM codex_embedding_claims
+    WHERE content_hash = ANY($3::bytea[]) AND model = $1 AND dimension = $2
+    ORDER BY content_hash FOR UPDATE)
+DELETE FROM codex_embedding_claims c USING released
+WHERE c.content_hash = released.content_hash AND c.model = $1 AND c.dimension = $2
 `
 
-func (q *Queries) ReleaseContents(ctx context.Context, contentHashes [][]byte, model string, dimension int32) error {
-	_, err := q.db.Exec(ctx, releaseContents, contentHashes, model, dimension)
+// ReleaseContents gives claims back, in the order in which they are taken.
+func (q *Queries) ReleaseContents(ctx context.Context, model string, dimension int32, contentHashes [][]byte) error {
+	_, err := q.db.Exec(ctx, releaseContents, model, dimension, contentHashes)
 	return err
 }
 
