@@ -104,7 +104,7 @@ func refOf(content map[string]any) (Ref, error) {
 		case len(text) > 253 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }):
 			return Ref{}, fmt.Errorf("%s must have at most 253 bytes and no spaces or control characters", name)
 		case field.key == "kind" && strings.ContainsAny(text, "/:"):
-			return Ref{}, errors.New("kind must be a name, such as Deployment, without / or :")
+			return Ref{}, errors.New("kind must be a name, such as Deployment, without slashes and colons")
 		}
 		*field.to = text
 	}

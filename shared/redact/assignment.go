@@ -60,7 +60,7 @@ func (s *scanner) secretValue(at int) (begin, end int) {
 		return s.valueAt(at+1, " \t\r\n&;,\"'`")
 	}
 	isName := slices.Contains(nameFields, name)
-	if !isName && !(name == "value" && s.named()) && !SecretName(name) {
+	if !isName && (name != "value" || !s.named()) && !SecretName(name) {
 		return 0, 0
 	}
 	stops := s.stops(before, at)
