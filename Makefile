@@ -78,7 +78,7 @@ generate: $(TOOLS)/$(SQLC) $(TOOLS)/$(OAPI_CODEGEN) ## Generate the code that co
 generated = { grep -rlZ --include='*.go' '^// Code generated .* DO NOT EDIT' $(MODULES) || true; } | sort -z | xargs -0r sha256sum
 
 # The variables of the env tags of the configuration structs, each with its default.
-settings = grep -rhoE --include='*.go' 'env:"[A-Z][A-Z0-9_]*[^"]*"( envDefault:"[^"]*")?' functions shared local | \
+settings = grep -rhoE --include='*.go' --exclude='*_test.go' 'env:"[A-Z][A-Z0-9_]*[^"]*"( envDefault:"[^"]*")?' functions shared local | \
 	sed -nE 's/^env:"([A-Z0-9_]+)[^"]*"( envDefault:"([^"]*)")?/\1 \3/p' | sort -u
 
 .PHONY: check
