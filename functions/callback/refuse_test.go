@@ -89,7 +89,7 @@ func TestMediaTypesAndMethods(t *testing.T) {
 	status, data := w.request(http.MethodPost, k.path(), k.token, "eventId: a", "Content-Type", "application/yaml")
 	wantProblem(t, status, data, problem.ErrUnsupportedMediaType)
 	status, data = w.request(http.MethodPost, k.path(), k.token, event("a", "x")+"\n{", "Content-Type", "application/x-ndjson")
-	if p := wantProblem(t, status, data, problem.ErrBadRequest); !strings.Contains(p.Detail, "Line 2") {
+	if p := wantProblem(t, status, data, problem.ErrBadRequest); !strings.Contains(p.Detail, "at line 2") {
 		t.Errorf("detail %q", p.Detail)
 	}
 	res := w.do(http.MethodDelete, k.path(), k.token, "")
