@@ -29,7 +29,8 @@ const actor = "graf/finalize"
 
 // cluster observes and ends executions; *kube.Client is the real one.
 type cluster interface {
-	List(ctx context.Context, selection kube.Selection) ([]kube.Observation, error)
+	Get(ctx context.Context, execution kube.Execution) (kube.Observation, error)
+	List(ctx context.Context, namespace string) ([]kube.Observation, error)
 	Delete(ctx context.Context, execution kube.Execution) error
 	Termination(ctx context.Context, execution kube.Execution) (kube.Termination, error)
 }
@@ -200,19 +201,20 @@ func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) erro
 	return f.Finalize(ctx, o)
 }
 
-// observe reads the execution of an attempt, by its labels: an attempt may have
-// ended before launch could note its name. One that is gone counts as failed.
+// observe reads the execution of an attempt, by the name that it must have: an
+// attempt may have ended before launch could note it. One that is gone counts as
+// failed, and so does one whose name somebody else's Job has.
 func (f *Finalizer) observe(ctx context.Context, id uuid.UUID, attempt int) (kube.Observation, error) {
-	found, err := f.cluster.List(ctx, kube.Selection{
-		Namespace: f.config.Namespace, TaskID: id.String(), Attempt: attempt,
+	o, err := f.cluster.Get(ctx, kube.Execution{
+		Kind: "Job", Namespace: f.config.Namespace, Name: kube.JobName(id.String(), attempt),
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, kube.ErrNotFound), errors.Is(err, kube.ErrInvalid):
+		return gone(kube.Observation{TaskID: id.String(), Attempt: attempt}), nil
+	case err != nil:
 		return kube.Observation{}, fmt.Errorf("look for the execution of task %s: %w", id, err)
 	}
-	if len(found) == 0 {
-		return gone(kube.Observation{TaskID: id.String(), Attempt: attempt}), nil
-	}
-	return found[0], nil
+	return o, nil
 }
 
 // reasonGone is the Reason of an execution that was deleted from outside.

@@ -40,20 +40,26 @@ type jobs struct {
 	termination kube.Termination
 	deleted     []string
 	undeletable error // of Delete
-	listed      int   // how often
+	looks       int   // how often any was asked for
 }
 
-func (j *jobs) List(_ context.Context, s kube.Selection) ([]kube.Observation, error) {
+func (j *jobs) Get(_ context.Context, e kube.Execution) (kube.Observation, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.listed++
-	var found []kube.Observation
+	j.looks++
 	for _, o := range j.executions {
-		if (s.TaskID == "" || s.TaskID == o.TaskID) && (s.Attempt == 0 || s.Attempt == o.Attempt) {
-			found = append(found, o)
+		if e.Name == kube.JobName(o.TaskID, o.Attempt) {
+			return o, nil
 		}
 	}
-	return found, nil
+	return kube.Observation{}, kube.ErrNotFound
+}
+
+func (j *jobs) List(context.Context, string) ([]kube.Observation, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.looks++
+	return slices.Clone(j.executions), nil
 }
 
 func (j *jobs) Delete(_ context.Context, e kube.Execution) error {

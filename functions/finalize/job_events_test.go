@@ -75,8 +75,8 @@ func TestJobEventsAreHints(t *testing.T) {
 			if status := tasktest.Get(t, f.pool, task.ID).Status; status != c.status {
 				t.Errorf("task is %s, want %s", status, c.status)
 			}
-			if f.cluster.listed != c.looks {
-				t.Errorf("%d looks at the cluster, want %d", f.cluster.listed, c.looks)
+			if f.cluster.looks != c.looks {
+				t.Errorf("%d looks at the cluster, want %d", f.cluster.looks, c.looks)
 			}
 			if ended := len(f.sink.types()) > 0; ended != (c.status == "succeeded" || c.status == "failed") {
 				t.Errorf("announced %v", f.sink.types())
@@ -104,8 +104,8 @@ func TestJobEventsOfThePast(t *testing.T) {
 			}
 		}
 	}
-	if status := tasktest.Get(t, f.pool, task.ID).Status; status != "succeeded" || f.cluster.listed != 0 {
-		t.Errorf("task is %s after %d looks at the cluster", status, f.cluster.listed)
+	if status := tasktest.Get(t, f.pool, task.ID).Status; status != "succeeded" || f.cluster.looks != 0 {
+		t.Errorf("task is %s after %d looks at the cluster", status, f.cluster.looks)
 	}
 	if status := tasktest.Get(t, f.pool, future.ID).Status; status != "running" {
 		t.Errorf("an attempt that is not there yet made the task %s", status)

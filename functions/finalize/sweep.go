@@ -88,7 +88,7 @@ func (f *Finalizer) observeRunning(ctx context.Context) error {
 	if err != nil || len(running) == 0 {
 		return err
 	}
-	executions, err := f.cluster.List(ctx, kube.Selection{Namespace: f.config.Namespace})
+	executions, err := f.cluster.List(ctx, f.config.Namespace)
 	if err != nil {
 		return fmt.Errorf("list executions: %w", err)
 	}

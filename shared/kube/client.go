@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
@@ -88,32 +86,13 @@ func (c *Client) Get(ctx context.Context, execution Execution) (Observation, err
 	return ParseJob(job)
 }
 
-// Selection narrows a list of executions. The zero value selects all of Graf's Jobs in all namespaces.
-type Selection struct {
-	Namespace string
-	TaskID    string
-	// Attempt is 1 or more; zero selects every attempt.
-	Attempt int
-}
-
-func (s Selection) labels() labels.Set {
-	set := labels.Set{LabelManagedBy: ManagedBy}
-	if s.TaskID != "" {
-		set[LabelTaskID] = s.TaskID
-	}
-	if s.Attempt != 0 {
-		set[LabelAttempt] = strconv.Itoa(s.Attempt)
-	}
-	return set
-}
-
-// List reads the executions that selection names, page by page. Jobs that carry Graf's managed-by label but not its
-// others are left out: they are not of this package's making.
-func (c *Client) List(ctx context.Context, selection Selection) ([]Observation, error) {
-	options := metav1.ListOptions{LabelSelector: selection.labels().String(), Limit: pageSize}
+// List reads the executions in a namespace, page by page. Jobs that carry Graf's managed-by label but not its others are
+// left out: they are not of this package's making.
+func (c *Client) List(ctx context.Context, namespace string) ([]Observation, error) {
+	options := metav1.ListOptions{LabelSelector: LabelManagedBy + "=" + ManagedBy, Limit: pageSize}
 	var all []Observation
 	for {
-		page, err := c.dynamic.Resource(jobs).Namespace(selection.Namespace).List(ctx, options)
+		page, err := c.dynamic.Resource(jobs).Namespace(namespace).List(ctx, options)
 		if err != nil {
 			return nil, classify("list Jobs", err)
 		}

@@ -65,7 +65,12 @@ type JobSpec struct {
 }
 
 // Name returns the name that the attempt's Job, Secret and ConfigMap share.
-func (s JobSpec) Name() string { return "codex-" + s.TaskID + "-" + strconv.Itoa(s.Attempt) }
+func (s JobSpec) Name() string { return JobName(s.TaskID, s.Attempt) }
+
+// JobName returns the name of an attempt's Job, which anyone can tell who knows the attempt.
+func JobName(taskID string, attempt int) string {
+	return "codex-" + taskID + "-" + strconv.Itoa(attempt)
+}
 
 func (s JobSpec) labels() map[string]any {
 	return map[string]any{
