@@ -12,15 +12,16 @@ import (
 var (
 	// ErrNotFound: the object, or its namespace, does not exist.
 	ErrNotFound = errors.New("not found in the cluster")
-	// ErrForbidden: the API server does not know the caller or does not let it do this. Retrying does not help.
+	// ErrForbidden: the API server does not let the caller do this. Retrying does not help.
 	ErrForbidden = errors.New("the cluster refuses the caller")
 	// ErrInvalid: the request itself is wrong. Retrying does not help.
 	ErrInvalid = errors.New("invalid for the cluster")
 	// ErrConflict: the name is taken by something else, often an older object that is still being removed. A later
 	// retry may succeed.
 	ErrConflict = errors.New("conflict in the cluster")
-	// ErrUnavailable: no answer, too many requests, a quota that is used up, or a fault of the API server. Retry with
-	// backoff.
+	// ErrUnavailable: no answer, too many requests, a quota that is used up, credentials that hold no more, or a fault of
+	// the API server. Retry with backoff, in another process if need be: the token of a pod that is being killed dies
+	// before its process does.
 	ErrUnavailable = errors.New("the cluster is unavailable")
 )
 
@@ -42,11 +43,11 @@ func kindOf(err error) error {
 		return ErrNotFound
 	case code == 403 && strings.Contains(err.Error(), "exceeded quota"):
 		return ErrUnavailable
-	case code == 401 || code == 403:
+	case code == 403:
 		return ErrForbidden
 	case code == 409:
 		return ErrConflict
-	case code == 429 || code == 408 || code < 400 || code >= 500:
+	case code == 401 || code == 429 || code == 408 || code < 400 || code >= 500:
 		return ErrUnavailable
 	default:
 		return ErrInvalid

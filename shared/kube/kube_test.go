@@ -128,7 +128,7 @@ func TestKindsOfErrors(t *testing.T) {
 		want    error
 	}{
 		"bad request":    {400, "", kube.ErrInvalid},
-		"unknown caller": {401, "", kube.ErrForbidden},
+		"unknown caller": {401, "", kube.ErrUnavailable},
 		"no right":       {403, "", kube.ErrForbidden},
 		"quota":          {403, "exceeded quota: jobs", kube.ErrUnavailable},
 		"absent":         {404, "", kube.ErrNotFound},
