@@ -4,20 +4,25 @@
 # from Go modules, without Docker. Safe to run again at any time: what runs is
 # left alone, what has died is started. See README.md.
 #
-# usage: cluster/up.sh
+# usage: cluster/up.sh [--check]
+#
+#   --check  only say whether it can be done here; status 1 and the reason if not
 set -Eeuo pipefail
 
 # shellcheck source=lib/all.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
 
 main() {
-  local began=${EPOCHREALTIME/[.,]/}
+  local began=${EPOCHREALTIME/[.,]/} only=${1:-}
+  (($# <= 1)) && [[ $only =~ ^(--check)?$ ]] || fail "unknown arguments: $*" "usage: cluster/up.sh [--check]"
   if existing_cluster; then
     check_existing
+    [[ -z $only ]] || return 0
     printf '%6s s  the cluster that exists is used: Kubernetes and Knative are ready\n' "$(elapsed "$began")" >&2
     return
   fi
   check_machine
+  [[ -z $only ]] || return 0
   "$cluster/../local/install.sh" --cluster
   local module
   for module in "${modules[@]}"; do build "$module"; done
@@ -40,6 +45,7 @@ check_machine() {
   local otherwise="or set KUBECONFIG to a cluster that has Knative Serving and Eventing"
   [[ $(uname -s) == Linux ]] || fail "a cluster without Docker needs Linux, and this is $(uname -s)" "$otherwise"
   ((EUID == 0)) || fail "a cluster without Docker needs root" "sudo -E make cluster, $otherwise"
+  unshare --mount --net true 2>/dev/null || fail "root may not make namespaces for mounts and networks here" "give this container CAP_SYS_ADMIN and CAP_NET_ADMIN, $otherwise"
   [[ -n $(hierarchies) ]] || fail "no cgroups are mounted under /sys/fs/cgroup" "$otherwise"
   alive kubelet && return
   require_room "$(dirname "$state")" 6 "the cluster"

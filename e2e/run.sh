@@ -11,8 +11,8 @@ readonly root
 
 main() {
   cd "$root"
-  local work image
-  work=$(mktemp -d)
+  local image
+  work=$(mktemp -d) # not local: the trap needs it when this function is left
   trap 'rm -rf "$work"' EXIT
   CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o "$work/" ./e2e/cmd/e2e-agent ./deploy/cmd/graf-image
   image=$(deliver "$work")
