@@ -56,11 +56,8 @@ func (d *deployment) deploy(ctx context.Context) error {
 		{"functions", d.deployFunctions},
 		{"Triggers and sources", d.applyTriggers},
 	} {
-		if step.do == nil {
-			continue
-		}
 		if err := d.progress.step(step.title, func() error { return step.do(ctx) }); err != nil {
-			return fmt.Errorf("%s: %w", step.title, err)
+			return fmt.Errorf("failed at %q: %w", step.title, err)
 		}
 	}
 	d.progress.line(d.progress.began, "deployed")
