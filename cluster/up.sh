@@ -49,6 +49,10 @@ check_machine() {
   [[ -n $(hierarchies) ]] || fail "no cgroups are mounted under /sys/fs/cgroup" "$otherwise"
   alive kubelet && return
   require_room "$(dirname "$state")" 6 "the cluster"
+  local module
+  for module in "${modules[@]}"; do
+    [[ -d $(module_folder "$module") ]] || require_room_to_build
+  done
   local -i available
   available=$(awk '$1 == "MemAvailable:" {print int($2 / 1024)}' /proc/meminfo)
   ((available >= 3000)) || fail "$available MiB of memory are available; the cluster needs 3000" "end something, $otherwise"

@@ -49,7 +49,7 @@ build() {
   folder=$(module_folder "$1")
   [[ -d $folder ]] && return
   command -v go >/dev/null || fail "Go is missing" "install it: https://go.dev/dl"
-  require_room "$(dirname "$builds")" 10 "building Kubernetes and Knative"
+  require_room_to_build
   note "building $1: minutes the first time"
   mkdir -p "$builds"
   # What a build that was killed has left.
@@ -71,6 +71,10 @@ build() {
     mv -T "$partial" "$folder" || [[ -d $folder ]] # another build was faster
   )
   printf '%6s s  %s built\n' "$(elapsed "$since")" "$1" >&2
+}
+
+require_room_to_build() {
+  require_room "$(dirname "$builds")" 10 "building Kubernetes and Knative"
 }
 
 # require_room FOLDER GIBIBYTES WHAT
