@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,8 +48,9 @@ var errWoken = errors.New("the function was started by another")
 // coldFunction is one that is started.
 type coldFunction struct{ namespace, name string }
 
-// measureColdStarts starts each function again and again from zero, in turns, so
-// that what else the machine does meets all alike.
+// measureColdStarts starts each function again and again from zero, in an order
+// that differs from round to round, so that what else the machine does meets all
+// alike.
 func measureColdStarts(ctx context.Context, e *environment) error {
 	all := []coldFunction{{own, trivial}}
 	for _, name := range functionNames {
@@ -55,8 +58,9 @@ func measureColdStarts(ctx context.Context, e *environment) error {
 	}
 	for round := range e.options.colds {
 		note("cold starts, round %d of %d", round+1, e.options.colds)
-		for i := range all {
-			f := all[(i+round)%len(all)]
+		order := slices.Clone(all)
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for _, f := range order {
 			if err := e.measureColdStart(ctx, f); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
 			}
@@ -73,6 +77,11 @@ func coldName(function string) string { return "cold start of " + function + ": 
 
 func stageName(function, stage string) string { return "cold start of " + function + ": " + stage }
 
+// kubeletPeriod is how often the kubelet looks at its containers. The last pod's
+// end was seen at such a look, so a start right after it would always have the
+// same time to the next one, which the pod's readiness waits for.
+const kubeletPeriod = time.Second
+
 // tries bounds how often a start is repeated that another began.
 const tries = 5
 
@@ -84,6 +93,11 @@ func (e *environment) measureColdStart(ctx context.Context, f coldFunction) erro
 	for range tries {
 		if err := e.awaitZero(ctx, f.namespace, functionLabel+"="+f.name); err != nil {
 			return err
+		}
+		select {
+		case <-time.After(rand.N(kubeletPeriod)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 		var s *start
 		if s, err = e.coldStart(ctx, f, url); err == nil {
