@@ -91,6 +91,13 @@ func (s *system) failure(t *testing.T, id uuid.UUID) string {
 // fails if there are dead letters of Graf's own events since the test began.
 func (s *system) checkNothingLeft(t *testing.T) {
 	t.Helper()
+	s.awaitQuiet(t)
+	s.checkNoDeadLetters(t)
+}
+
+// awaitQuiet waits until no event is unpublished and no slot is held.
+func (s *system) awaitQuiet(t *testing.T) {
+	t.Helper()
 	eventually(t, "all events are published", func() bool {
 		var left int
 		err := s.pool.QueryRow(within(t), `SELECT count(*) FROM codex_outbox`).Scan(&left)
@@ -100,6 +107,10 @@ func (s *system) checkNothingLeft(t *testing.T) {
 		held, waiting, err := s.slots(t).Count(within(t))
 		return err == nil && held == 0 && waiting == 0
 	})
+}
+
+func (s *system) checkNoDeadLetters(t *testing.T) {
+	t.Helper()
 	rows, err := s.pool.Query(within(t), `SELECT type || ' to ' || destination || ': ' || error FROM codex_dead_letters
 WHERE created_at > $1 AND type NOT LIKE 'dev.graf.e2e.%'`, s.started)
 	must(t, err)
