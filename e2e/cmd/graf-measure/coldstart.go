@@ -59,7 +59,7 @@ func measureColdStarts(ctx context.Context, e *environment) error {
 	for round := range e.options.colds {
 		note("cold starts, round %d of %d", round+1, e.options.colds)
 		order := slices.Clone(all)
-		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] }) //nolint:gosec // no secret
 		for _, f := range order {
 			if err := e.measureColdStart(ctx, f); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
@@ -95,7 +95,7 @@ func (e *environment) measureColdStart(ctx context.Context, f coldFunction) erro
 			return err
 		}
 		select {
-		case <-time.After(rand.N(kubeletPeriod)):
+		case <-time.After(rand.N(kubeletPeriod)): //nolint:gosec // no secret
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
