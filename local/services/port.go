@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"syscall"
 )
 
@@ -21,21 +21,29 @@ const (
 	lastFreePort  = 32000
 )
 
-// nextFreePort counts through the range, so that this process never gives one
-// port twice, from a start that differs from other processes'.
-var nextFreePort atomic.Int64
-
-func init() {
-	nextFreePort.Store(rand.Int64N(lastFreePort - firstFreePort)) //nolint:gosec // not for secrecy
+// claims are the ports given by freePort. Each is held by a UDP socket of the
+// same number until the process ends, so that no port is given twice, neither
+// by this process nor by another that looks at the same time.
+var claims struct {
+	sync.Mutex
+	held []net.PacketConn // kept from the garbage collector, which would close them
 }
 
-// freePort finds a port that nothing listens on.
+// freePort finds a port that nothing listens on, and claims it.
 func freePort() (int, error) {
+	claims.Lock()
+	defer claims.Unlock()
 	for range 100 {
-		port := firstFreePort + int(nextFreePort.Add(1)%(lastFreePort-firstFreePort))
+		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort)  //nolint:gosec // not for secrecy
+		claim, err := net.ListenPacket("udp", address(loopback, port)) //nolint:noctx // binding does not wait
+		if err != nil {
+			continue
+		}
 		if checkPort(address(loopback, port)) == nil {
+			claims.held = append(claims.held, claim)
 			return port, nil
 		}
+		_ = claim.Close()
 	}
 	return 0, fmt.Errorf("no free port found between %d and %d", firstFreePort, lastFreePort)
 }

@@ -64,7 +64,7 @@ func TestStartGivesUpWithItsContext(t *testing.T) {
 		cancel()
 	}()
 	if err := p.Start(ctx); err == nil || !strings.Contains(err.Error(), "does not answer: not yet") {
-		t.Errorf("got %v", err)
+		t.Fatalf("got %v", err)
 	}
 	if r := p.latest(); r.alive() {
 		t.Error("the program was left running")
