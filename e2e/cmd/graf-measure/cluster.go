@@ -20,16 +20,17 @@ import (
 
 // What is read and made.
 var (
-	functions    = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
-	brokers      = schema.GroupVersionResource{Group: "eventing.knative.dev", Version: "v1", Resource: "brokers"}
-	triggers     = schema.GroupVersionResource{Group: "eventing.knative.dev", Version: "v1", Resource: "triggers"}
-	jobs         = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
-	pods         = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	events       = schema.GroupVersionResource{Version: "v1", Resource: "events"}
-	namespaces   = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	nodes        = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
-	secrets      = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
-	coreServices = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	functions       = schema.GroupVersionResource{Group: "serving.knative.dev", Version: "v1", Resource: "services"}
+	brokers         = schema.GroupVersionResource{Group: "eventing.knative.dev", Version: "v1", Resource: "brokers"}
+	triggers        = schema.GroupVersionResource{Group: "eventing.knative.dev", Version: "v1", Resource: "triggers"}
+	jobs            = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	pods            = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	events          = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	namespaces      = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	nodes           = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
+	secrets         = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	serviceAccounts = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
+	coreServices    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 )
 
 // object is a part of a Kubernetes object.

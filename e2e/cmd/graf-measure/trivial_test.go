@@ -29,7 +29,7 @@ func TestLike(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := fmt.Sprint(service["spec"])
-		for _, want := range []string{"some-image", "max-scale:" + most + "]", "containerConcurrency:100", "/health/readiness"} {
+		for _, want := range []string{"some-image", "max-scale:" + most + "]", "containerConcurrency:100", "serviceAccountName:trivial", "/health/readiness"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %s in %s", name, want, text)
 			}
