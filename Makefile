@@ -11,6 +11,7 @@ override DATA := $(or $(DATA),.graf)
 TESTFLAGS ?=
 BENCH     ?= .
 ROUNDS    ?= 3
+COLD_STARTS ?= 9
 
 # Tools, each in a folder named after its version in the user's cache, so that
 # neither PATH nor another project matters.
@@ -53,12 +54,12 @@ bench: setup build ## Run the benchmarks of docs/performance.md (BENCH=NAME, ROU
 		go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 $(PACKAGES) | grep -v 'no test files'
 
 .PHONY: bench-cluster
-bench-cluster: ## Measure Graf on the cluster in use, as docs/performance.md has it (BENCH=NAME, ROUNDS=3)
+bench-cluster: ## Measure Graf on the cluster in use, as docs/performance.md has it (BENCH=NAME, ROUNDS=3, COLD_STARTS=9)
 	@mkdir -p bin
 	@$(BUILD) -o bin/ ./deploy/cmd/graf-image ./e2e/cmd/graf-measure ./e2e/cmd/trivial
 	@image=$$(bin/graf-image --name graf-trivial --binary bin/trivial $(if $(GRAF_IMAGE_REGISTRY),--push,--output bin/trivial.tar)); \
 		$(if $(GRAF_IMAGE_REGISTRY),,cluster/load.sh "$$image" bin/trivial.tar;) \
-		cluster/exec.sh bin/graf-measure --image "$$image" --bench '$(BENCH)' --rounds '$(ROUNDS)' \
+		cluster/exec.sh bin/graf-measure --image "$$image" --bench '$(BENCH)' --rounds '$(ROUNDS)' --cold-starts '$(COLD_STARTS)' \
 			--json bin/measured.json --picture '$(or $(PICTURE),bin/cold-starts.svg)'
 
 .PHONY: lint

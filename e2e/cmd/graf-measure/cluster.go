@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -58,21 +59,31 @@ func connect() (*cluster, error) {
 	return c, err
 }
 
-// get reads what the API server serves beside objects.
-func (c *cluster) get(ctx context.Context, path string, out any) error {
+// open reads what the API server serves beside objects.
+func (c *cluster) open(ctx context.Context, path string) (io.ReadCloser, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.host+path, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	answer, err := c.api.Do(r)
 	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		_ = answer.Body.Close()
+		return nil, fmt.Errorf("GET %s: %s", path, answer.Status)
+	}
+	return answer.Body, nil
+}
+
+// get reads JSON.
+func (c *cluster) get(ctx context.Context, path string, out any) error {
+	body, err := c.open(ctx, path)
+	if err != nil {
 		return err
 	}
-	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", path, answer.Status)
-	}
-	return json.NewDecoder(answer.Body).Decode(out)
+	defer func() { _ = body.Close() }()
+	return json.NewDecoder(body).Decode(out)
 }
 
 // nodes are the cluster's.

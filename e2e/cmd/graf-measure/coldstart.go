@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,7 +52,7 @@ type coldFunction struct{ namespace, name string }
 
 // measureColdStarts starts each function again and again from zero, in an order
 // that differs from round to round, so that what else the machine does meets all
-// alike.
+// alike, and each round at another moment of the kubelet's period.
 func measureColdStarts(ctx context.Context, e *environment) error {
 	all := []coldFunction{{own, trivial}}
 	for _, name := range functionNames {
@@ -61,7 +63,8 @@ func measureColdStarts(ctx context.Context, e *environment) error {
 		order := slices.Clone(all)
 		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] }) //nolint:gosec // no secret
 		for _, f := range order {
-			if err := e.measureColdStart(ctx, f); err != nil {
+			moment := kubeletPeriod * time.Duration(2*round+1) / time.Duration(2*e.options.colds)
+			if err := e.measureColdStart(ctx, f, moment); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
 			}
 		}
@@ -77,15 +80,16 @@ func coldName(function string) string { return "cold start of " + function + ": 
 
 func stageName(function, stage string) string { return "cold start of " + function + ": " + stage }
 
-// kubeletPeriod is how often the kubelet looks at its containers. The last pod's
-// end was seen at such a look, so a start right after it would always have the
-// same time to the next one, which the pod's readiness waits for.
+// kubeletPeriod is how often the kubelet looks at its containers. A pod's
+// readiness waits for such a look, for anything up to a second. Were the moments
+// random, that alone would make medians of nine differ by a third.
 const kubeletPeriod = time.Second
 
 // tries bounds how often a start is repeated that another began.
 const tries = 5
 
-func (e *environment) measureColdStart(ctx context.Context, f coldFunction) error {
+// measureColdStart starts a function at a moment after a look of the kubelet's.
+func (e *environment) measureColdStart(ctx context.Context, f coldFunction, moment time.Duration) error {
 	url, err := e.functionURL(ctx, f.namespace, f.name)
 	if err != nil {
 		return err
@@ -94,8 +98,11 @@ func (e *environment) measureColdStart(ctx context.Context, f coldFunction) erro
 		if err := e.awaitZero(ctx, f.namespace, functionLabel+"="+f.name); err != nil {
 			return err
 		}
+		if err := e.awaitLook(ctx); err != nil {
+			return err
+		}
 		select {
-		case <-time.After(rand.N(kubeletPeriod)): //nolint:gosec // no secret
+		case <-time.After(moment):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -111,6 +118,41 @@ func (e *environment) measureColdStart(ctx context.Context, f coldFunction) erro
 		note("%s: once more: %v", f.name, err)
 	}
 	return err
+}
+
+// awaitLook returns right after a look of the kubelet's; on a cluster of several
+// nodes, where a pod's is not known beforehand, of one of them.
+func (e *environment) awaitLook(ctx context.Context) error {
+	nodes, err := e.cluster.nodes(ctx)
+	if err != nil || len(nodes) == 0 {
+		return err
+	}
+	first, err := e.looks(ctx, nodes[0].GetName())
+	for now := first; err == nil && now == first; now, err = e.looks(ctx, nodes[0].GetName()) {
+		select {
+		case <-time.After(kubeletPeriod / 50):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return err
+}
+
+// looks reads how often a node's kubelet has looked at its containers.
+func (e *environment) looks(ctx context.Context, node string) (string, error) {
+	const metric = "kubelet_pleg_relist_duration_seconds_count "
+	body, err := e.cluster.open(ctx, "/api/v1/nodes/"+node+"/proxy/metrics")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = body.Close() }()
+	lines := bufio.NewScanner(body)
+	for lines.Scan() {
+		if count, ok := strings.CutPrefix(lines.Text(), metric); ok {
+			return count, nil
+		}
+	}
+	return "", errors.Join(fmt.Errorf("the kubelet of node %s has no metric %s", node, metric), lines.Err())
 }
 
 // coldStart sends one request to a function at zero. Its readiness needs no

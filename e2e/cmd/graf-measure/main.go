@@ -45,7 +45,7 @@ var measurements = []measurement{
 }
 
 // timeout bounds each measurement.
-const timeout = 20 * time.Minute
+const timeout = time.Hour
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
