@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/graf-run/graf/shared/apitest"
+	"github.com/graf-run/graf/shared/postgrestest"
 )
 
 // with is the minimal submission with a field more.
@@ -171,13 +172,27 @@ func TestPathsAndMethods(t *testing.T) {
 
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
-	w := setup(t, "GRAF_DATABASE_URL", "postgres://graf:secret@127.0.0.1:1/graf")
-	id := "01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d"
-	w.call(http.MethodPost, "/v1/codex/tasks", minimal, http.StatusServiceUnavailable, nil)
-	w.call(http.MethodPost, "/v1/codex/tasks/"+id+"/cancel", "", http.StatusServiceUnavailable, nil)
-	w.call(http.MethodGet, "/v1/codex/tasks", "", http.StatusServiceUnavailable, nil)
-	w.call(http.MethodGet, "/v1/codex/tasks/"+id, "", http.StatusServiceUnavailable, nil)
-	if status, _ := w.deliver(t, requested(t, testSource, "1", minimal)); status != http.StatusServiceUnavailable {
-		t.Errorf("event: status %d, want 503, so that it comes again", status)
+	for name, test := range map[string]struct{ database, detail string }{
+		"away":         {"postgres://graf:secret@127.0.0.1:1/graf", "The database does not answer"},
+		"not migrated": {postgrestest.ServerURL(t), "migrate it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t, "GRAF_DATABASE_URL", test.database)
+			const task = "/v1/codex/tasks/01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d"
+			for _, call := range [][3]string{
+				{http.MethodPost, "/v1/codex/tasks", minimal}, {http.MethodPost, task + "/cancel", ""},
+				{http.MethodGet, "/v1/codex/tasks", ""}, {http.MethodGet, task, ""},
+			} {
+				res := w.request(call[0], call[1], testToken, call[2])
+				apitest.CheckResponse(t, res)
+				if p := problemOf(t, res); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(p.Detail, test.detail) {
+					t.Errorf("%s %s: status %d: %s", call[0], call[1], res.StatusCode, p.Detail)
+				}
+			}
+			if status, _ := w.deliver(t, requested(t, testSource, "1", minimal)); status != http.StatusServiceUnavailable {
+				t.Errorf("event: status %d, want 503, so that it comes again", status)
+			}
+		})
 	}
 }

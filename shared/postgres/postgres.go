@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -96,7 +97,8 @@ func again(err error) bool {
 }
 
 // Classify gives database errors that callers tell apart their sentinel:
-// ErrTransition, and problem.ErrUnavailable where the database is away.
+// ErrTransition, and problem.ErrUnavailable where the database is away or was
+// not migrated.
 func Classify(err error) error {
 	switch _, classified := errors.AsType[*problem.Error](err); {
 	case err == nil || classified:
@@ -105,6 +107,8 @@ func Classify(err error) error {
 		return fmt.Errorf("%w: %w", ErrTransition, err)
 	case away(err):
 		return unavailable(err)
+	case slices.Contains(schemaCodes, sqlState(err)):
+		return unmigrated(err)
 	default:
 		return err
 	}

@@ -57,6 +57,8 @@ func TestTransactTellsErrorsApart(t *testing.T) {
 		"too many connections":   {raise("53300"), problem.ErrUnavailable, 1},
 		"starting up":            {raise("57P03"), problem.ErrUnavailable, 1},
 		"connection is cut":      {"SELECT pg_terminate_backend(pg_backend_pid())", problem.ErrUnavailable, 1},
+		"no such table":          {"SELECT FROM nowhere", problem.ErrUnavailable, 1},
+		"no such column":         {"SELECT nothing FROM codex_tasks", problem.ErrUnavailable, 1},
 		"statement is cancelled": {raise("57014"), nil, 1},
 		"unique":                 {raise("23505"), nil, 1},
 		"syntax":                 {"SELEKT", nil, 1},

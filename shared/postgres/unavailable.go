@@ -38,3 +38,12 @@ func away(err error) bool {
 func unavailable(err error) error {
 	return problem.ErrUnavailable.With("The database does not answer; try again later.").Because(err)
 }
+
+// schemaCodes are the SQLSTATEs of a statement that names what the database has
+// not: a table, a column, a function, a schema.
+var schemaCodes = []string{"42P01", "42703", "42883", "3F000"}
+
+// unmigrated is the answer of a database that is not at this version's schema.
+func unmigrated(err error) error {
+	return problem.ErrUnavailable.With("The database is not at this version's schema: migrate it (make deploy does).").Because(err)
+}
