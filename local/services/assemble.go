@@ -84,7 +84,7 @@ func (c Config) host() string {
 // port is the configured one, or for an ephemeral set a free one.
 func (c Config) port(configured int) (int, error) {
 	if c.Ephemeral {
-		return freePort()
+		return FreePort()
 	}
 	return configured, nil
 }

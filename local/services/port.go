@@ -21,7 +21,7 @@ const (
 	lastFreePort  = 32000
 )
 
-// claims are the ports given by freePort. Each is held by a UDP socket of the
+// claims are the ports given by FreePort. Each is held by a UDP socket of the
 // same number until the process ends, so that no port is given twice, neither
 // by this process nor by another that looks at the same time.
 var claims struct {
@@ -29,8 +29,9 @@ var claims struct {
 	held []net.PacketConn // kept from the garbage collector, which would close them
 }
 
-// freePort finds a port that nothing listens on, and claims it.
-func freePort() (int, error) {
+// FreePort finds a port of the loopback interface that nothing listens on, and
+// claims it for as long as this process lives.
+func FreePort() (int, error) {
 	claims.Lock()
 	defer claims.Unlock()
 	for range 100 {

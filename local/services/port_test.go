@@ -13,7 +13,7 @@ func TestFreePortGivesNoneTwice(t *testing.T) {
 	for range 8 {
 		callers.Go(func() {
 			for range 10 {
-				port, err := freePort()
+				port, err := FreePort()
 				if err != nil {
 					t.Error(err)
 					return

@@ -15,7 +15,7 @@ import (
 // script makes, ready, is there.
 func shell(t *testing.T, script string) *process {
 	t.Helper()
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func lasting(t *testing.T) Config {
 	config := Config{DataFolder: dataFolder(t), Dependencies: Local}
 	for _, port := range []*int{&config.PostgresPort, &config.RedisPort, &config.S3Port} {
 		var err error
-		if *port, err = freePort(); err != nil {
+		if *port, err = FreePort(); err != nil {
 			t.Fatal(err)
 		}
 	}

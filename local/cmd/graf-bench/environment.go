@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -52,7 +51,7 @@ func start(ctx context.Context, o options, r *report, settings []string) (_ *env
 	if err := os.Chmod(e.folder, 0o711); err != nil { //nolint:gosec // Postgres's account passes through it
 		return nil, err
 	}
-	config, err := e.config(ctx, settings)
+	config, err := e.config(settings)
 	if err != nil {
 		return nil, err
 	}
@@ -65,15 +64,17 @@ func start(ctx context.Context, o options, r *report, settings []string) (_ *env
 	return e, e.startProfile()
 }
 
-func (e *environment) config(ctx context.Context, settings []string) (platform.Config, error) {
+func (e *environment) config(settings []string) (platform.Config, error) {
 	log, err := os.Create(filepath.Join(e.folder, "log"))
 	if err != nil {
 		return platform.Config{}, err
 	}
 	e.closers = append(e.closers, log.Close)
-	ports, err := freePorts(ctx, 3)
-	if err != nil {
-		return platform.Config{}, err
+	var ports [3]int
+	for i := range ports {
+		if ports[i], err = services.FreePort(); err != nil {
+			return platform.Config{}, err
+		}
 	}
 	return platform.Config{
 		Services: services.Config{
@@ -152,22 +153,4 @@ func waitFor(ctx context.Context, what string, done func() (bool, error)) error 
 		case <-tick.C:
 		}
 	}
-}
-
-// freePorts finds ports that are free just now.
-func freePorts(ctx context.Context, count int) ([]int, error) {
-	ports := make([]int, count)
-	for i := range ports {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = listener.Close() }()
-		address, ok := listener.Addr().(*net.TCPAddr)
-		if !ok {
-			return nil, fmt.Errorf("%v is no TCP address", listener.Addr())
-		}
-		ports[i] = address.Port
-	}
-	return ports, nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/graf-run/graf/local/services"
 )
 
 // functionNames are the functions, in the order of the flow.
@@ -59,7 +61,7 @@ func (e *environment) benchStart(ctx context.Context, name string, running int) 
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(ctx, 1)
+	port, err := services.FreePort()
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func (e *environment) benchStart(ctx context.Context, name string, running int) 
 	if err != nil {
 		return err
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	address := fmt.Sprintf("127.0.0.1:%d", port)
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Env = append(strings.Split(strings.TrimRight(string(environ), "\x00"), "\x00"), "LISTEN_ADDRESS="+address)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
