@@ -34,7 +34,9 @@ type Execution struct {
 
 // Client runs attempts on one cluster. It is safe for concurrent use.
 type Client struct {
-	dynamic dynamic.Interface
+	settings  *rest.Config
+	dynamic   dynamic.Interface
+	discovery *discovery
 }
 
 // New returns a client for the cluster that config names. It makes no request yet.
@@ -52,7 +54,23 @@ func NewForConfig(settings *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
-	return &Client{dynamic: client}, nil
+	known, err := newDiscovery(settings)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{settings: settings, dynamic: client, discovery: known}, nil
+}
+
+// As returns a client that acts as a service account, with its rights and no others. It makes no request yet. Errors of
+// its calls are ErrForbidden, too, where c itself may not act as that account.
+func (c *Client) As(namespace, serviceAccount string) (*Client, error) {
+	settings := rest.CopyConfig(c.settings)
+	settings.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:" + namespace + ":" + serviceAccount}
+	client, err := dynamic.NewForConfig(settings)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes client: %w", err)
+	}
+	return &Client{settings: settings, dynamic: client, discovery: c.discovery}, nil
 }
 
 // Delete ends an execution: its pods get SIGTERM, their grace period, then SIGKILL, and all that it owns is removed.

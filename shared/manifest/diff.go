@@ -125,7 +125,7 @@ func differing(before, after []Object) []pair {
 	maps.DeleteFunc(paired, func(_ Ref, p pair) bool {
 		return p.before != nil && p.after != nil && string(p.before.bytes) == string(p.after.bytes)
 	})
-	return slices.SortedFunc(maps.Values(paired), func(a, b pair) int { return compareRefs(a.ref(), b.ref()) })
+	return slices.SortedFunc(maps.Values(paired), func(a, b pair) int { return CompareRefs(a.ref(), b.ref()) })
 }
 
 func digestOf(object *Object) string {

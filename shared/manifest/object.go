@@ -45,7 +45,8 @@ func (r Ref) path() string {
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "/")
 }
 
-func compareRefs(a, b Ref) int {
+// CompareRefs orders resources by namespace, kind, name and version.
+func CompareRefs(a, b Ref) int {
 	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name),
 		cmp.Compare(a.APIVersion, b.APIVersion))
 }
@@ -163,7 +164,7 @@ func YAML(objects []Object) string {
 }
 
 func sorted(objects []Object) []Object {
-	return slices.SortedStableFunc(slices.Values(objects), func(a, b Object) int { return compareRefs(a.Ref, b.Ref) })
+	return slices.SortedStableFunc(slices.Values(objects), func(a, b Object) int { return CompareRefs(a.Ref, b.Ref) })
 }
 
 func digest(data []byte) string {

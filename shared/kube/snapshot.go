@@ -1,0 +1,163 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/graf-run/graf/shared/manifest"
+)
+
+const (
+	// readers bounds the reads of one snapshot that are under way at once.
+	readers = 16
+	// MaxSnapshot bounds the resources of one snapshot.
+	MaxSnapshot = manifest.MaxObjects
+)
+
+// Target names the resources that a task is about: one by its name; or, without a name, those of a kind in a namespace,
+// or in the whole cluster, that a label selector matches, which may be empty.
+type Target struct {
+	APIVersion    string
+	Kind          string
+	Namespace     string
+	Name          string
+	LabelSelector string
+}
+
+// Snapshot is the live state of targets.
+type Snapshot struct {
+	// Objects are in canonical form, by name, each once.
+	Objects []manifest.Object
+	// Absent are the targets with a name that there was no resource for.
+	Absent []manifest.Ref
+}
+
+// Snapshot reads the live state of targets. salt keeps the values of Secrets from being guessed by their digests: see
+// [manifest.New]. A target of a kind that the API server does not serve is absent.
+func (c *Client) Snapshot(ctx context.Context, targets []Target, salt []byte) (Snapshot, error) {
+	read := make([]Snapshot, len(targets))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, target := range targets {
+		group.Go(func() (err error) {
+			read[i], err = c.read(ctx, target, salt)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Snapshot{}, err
+	}
+	return merge(read)
+}
+
+func merge(parts []Snapshot) (Snapshot, error) {
+	var all Snapshot
+	seen := map[manifest.Ref]bool{}
+	for _, part := range parts {
+		all.Absent = append(all.Absent, part.Absent...)
+		for _, object := range part.Objects {
+			if identity := object.Ref.Identity(); !seen[identity] {
+				seen[identity] = true
+				all.Objects = append(all.Objects, object)
+			}
+		}
+	}
+	if len(all.Objects) > MaxSnapshot {
+		return Snapshot{}, fmt.Errorf("%w: the targets match %d resources, at most %d are allowed: name fewer",
+			ErrInvalid, len(all.Objects), MaxSnapshot)
+	}
+	slices.SortFunc(all.Objects, func(a, b manifest.Object) int { return manifest.CompareRefs(a.Ref, b.Ref) })
+	slices.SortFunc(all.Absent, manifest.CompareRefs)
+	all.Absent = slices.Compact(all.Absent)
+	return all, nil
+}
+
+func (c *Client) read(ctx context.Context, target Target, salt []byte) (Snapshot, error) {
+	absent := Snapshot{}
+	if target.Name != "" {
+		absent.Absent = []manifest.Ref{{APIVersion: target.APIVersion, Kind: target.Kind, Namespace: target.Namespace, Name: target.Name}}
+	}
+	client, err := c.resource(ctx, target.APIVersion, target.Kind, target.Namespace)
+	if errors.Is(err, ErrNotFound) {
+		return absent, nil
+	}
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if target.Name == "" {
+		return list(ctx, client, target, salt)
+	}
+	found, err := client.Get(ctx, target.Name, metav1.GetOptions{})
+	err = classify(fmt.Sprintf("read %s", absent.Absent[0]), err)
+	if errors.Is(err, ErrNotFound) {
+		return absent, nil
+	}
+	if err != nil {
+		return Snapshot{}, err
+	}
+	object, err := manifest.New(found.Object, salt)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("%w: %s: %w", ErrInvalid, absent.Absent[0], err)
+	}
+	return Snapshot{Objects: []manifest.Object{object}}, nil
+}
+
+func list(ctx context.Context, client dynamic.ResourceInterface, target Target, salt []byte) (Snapshot, error) {
+	operation := fmt.Sprintf("list %s in %q", target.Kind, target.Namespace)
+	var found Snapshot
+	options := metav1.ListOptions{LabelSelector: target.LabelSelector, Limit: pageSize}
+	for {
+		page, err := client.List(ctx, options)
+		err = classify(operation, err)
+		if errors.Is(err, ErrNotFound) { // Its kind was removed since the discovery.
+			return Snapshot{}, nil
+		}
+		if err != nil {
+			return Snapshot{}, err
+		}
+		for _, item := range page.Items {
+			object, err := manifest.New(item.Object, salt)
+			if err != nil {
+				return Snapshot{}, fmt.Errorf("%s: %w: %w", operation, ErrInvalid, err)
+			}
+			found.Objects = append(found.Objects, object)
+		}
+		if len(found.Objects) > MaxSnapshot {
+			return Snapshot{}, fmt.Errorf("%s: %w: more than %d resources match: give a label selector",
+				operation, ErrInvalid, MaxSnapshot)
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return found, nil
+		}
+	}
+}
+
+// resource is where a kind's objects are. A namespace that the kind cannot have, or lacks, is ErrInvalid.
+func (c *Client) resource(ctx context.Context, apiVersion, kind, namespace string) (dynamic.ResourceInterface, error) {
+	mapping, err := c.Resolve(ctx, apiVersion, kind)
+	if err != nil {
+		return nil, err
+	}
+	client := c.dynamic.Resource(mapping.Resource)
+	switch {
+	case !mapping.Namespaced && namespace != "":
+		return nil, fmt.Errorf("%w: %s is a resource of the whole cluster: leave out the namespace %q", ErrInvalid, kind, namespace)
+	case mapping.Namespaced && namespace == "":
+		return nil, fmt.Errorf("%w: %s is a resource of a namespace: name it", ErrInvalid, kind)
+	case mapping.Namespaced:
+		return client.Namespace(namespace), nil
+	}
+	return client, nil
+}
+
+// refOf names an object for errors.
+func refOf(o *unstructured.Unstructured) manifest.Ref {
+	return manifest.Ref{APIVersion: o.GetAPIVersion(), Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName()}
+}
