@@ -18,12 +18,16 @@ ALTER TABLE codex_tasks
     ADD COLUMN policy_rule     text NOT NULL DEFAULT '',
     -- What it may do with each of its target resources: its Kubernetes rights are made of this.
     ADD COLUMN grants          jsonb NOT NULL DEFAULT '[]',
-    -- Manifests that are applied before the first attempt, without any Secret.
-    ADD COLUMN apply_manifests json,
     DROP CONSTRAINT codex_tasks_status_check,
     ADD CONSTRAINT codex_tasks_status_check CHECK (status IN
         ('awaiting_approval', 'queued', 'launching', 'running', 'finalizing',
          'succeeded', 'failed', 'cancelled', 'timed_out'));
+
+-- Manifests that are applied before a task's first attempt, none of them a Secret.
+CREATE TABLE codex_task_manifests (
+    task_id   uuid PRIMARY KEY REFERENCES codex_tasks,
+    manifests json NOT NULL
+);
 
 -- What a human has to let go ahead: a task, or one action of it.
 CREATE TABLE codex_approvals (
@@ -154,11 +158,11 @@ BEGIN
     RETURN NEW;
 END $$;
 -- +goose StatementEnd
-DROP TABLE codex_undos, codex_task_actions, codex_approvals;
+DROP TABLE codex_undos, codex_task_actions, codex_approvals, codex_task_manifests;
 ALTER TABLE codex_task_snapshots DROP COLUMN live, DROP COLUMN absent;
 ALTER TABLE codex_tasks
     DROP CONSTRAINT codex_tasks_status_check,
     ADD CONSTRAINT codex_tasks_status_check CHECK (status IN ('queued', 'launching', 'running', 'finalizing',
                           'succeeded', 'failed', 'cancelled', 'timed_out')),
-    DROP COLUMN project, DROP COLUMN policy_version, DROP COLUMN policy_rule, DROP COLUMN grants, DROP COLUMN apply_manifests;
+    DROP COLUMN project, DROP COLUMN policy_version, DROP COLUMN policy_rule, DROP COLUMN grants;
 DROP TABLE codex_policies;

@@ -11,6 +11,60 @@ import (
 	"github.com/graf-run/graf/shared/problem"
 )
 
+// Defines values for ActionOutcome.
+const (
+	ActionOutcomeAwaitingApproval ActionOutcome = "awaiting_approval"
+	ActionOutcomeConflict         ActionOutcome = "conflict"
+	ActionOutcomeDone             ActionOutcome = "done"
+	ActionOutcomeFailed           ActionOutcome = "failed"
+	ActionOutcomeRefused          ActionOutcome = "refused"
+	ActionOutcomeUnchanged        ActionOutcome = "unchanged"
+)
+
+// Valid indicates whether the value is a known member of the ActionOutcome enum.
+func (e ActionOutcome) Valid() bool {
+	switch e {
+	case ActionOutcomeAwaitingApproval:
+		return true
+	case ActionOutcomeConflict:
+		return true
+	case ActionOutcomeDone:
+		return true
+	case ActionOutcomeFailed:
+		return true
+	case ActionOutcomeRefused:
+		return true
+	case ActionOutcomeUnchanged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ActionVerb.
+const (
+	ActionVerbApply  ActionVerb = "apply"
+	ActionVerbDelete ActionVerb = "delete"
+	ActionVerbDiff   ActionVerb = "diff"
+	ActionVerbGet    ActionVerb = "get"
+)
+
+// Valid indicates whether the value is a known member of the ActionVerb enum.
+func (e ActionVerb) Valid() bool {
+	switch e {
+	case ActionVerbApply:
+		return true
+	case ActionVerbDelete:
+		return true
+	case ActionVerbDiff:
+		return true
+	case ActionVerbGet:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AgentKind.
 const (
 	AgentKindCommand AgentKind = "command"
@@ -20,6 +74,24 @@ const (
 func (e AgentKind) Valid() bool {
 	switch e {
 	case AgentKindCommand:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApprovalVerdict.
+const (
+	ApprovalVerdictApproved ApprovalVerdict = "approved"
+	ApprovalVerdictRejected ApprovalVerdict = "rejected"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalVerdict enum.
+func (e ApprovalVerdict) Valid() bool {
+	switch e {
+	case ApprovalVerdictApproved:
+		return true
+	case ApprovalVerdictRejected:
 		return true
 	default:
 		return false
@@ -119,6 +191,39 @@ func (e FailureClass) Valid() bool {
 	}
 }
 
+// Defines values for KubernetesVerb.
+const (
+	KubernetesVerbCreate KubernetesVerb = "create"
+	KubernetesVerbDelete KubernetesVerb = "delete"
+	KubernetesVerbGet    KubernetesVerb = "get"
+	KubernetesVerbList   KubernetesVerb = "list"
+	KubernetesVerbPatch  KubernetesVerb = "patch"
+	KubernetesVerbUpdate KubernetesVerb = "update"
+	KubernetesVerbWatch  KubernetesVerb = "watch"
+)
+
+// Valid indicates whether the value is a known member of the KubernetesVerb enum.
+func (e KubernetesVerb) Valid() bool {
+	switch e {
+	case KubernetesVerbCreate:
+		return true
+	case KubernetesVerbDelete:
+		return true
+	case KubernetesVerbGet:
+		return true
+	case KubernetesVerbList:
+		return true
+	case KubernetesVerbPatch:
+		return true
+	case KubernetesVerbUpdate:
+		return true
+	case KubernetesVerbWatch:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MemoryKind.
 const (
 	MemoryKindAfter   MemoryKind = "after"
@@ -211,19 +316,22 @@ func (e SnapshotType) Valid() bool {
 
 // Defines values for TaskStatus.
 const (
-	TaskStatusCancelled  TaskStatus = "cancelled"
-	TaskStatusFailed     TaskStatus = "failed"
-	TaskStatusFinalizing TaskStatus = "finalizing"
-	TaskStatusLaunching  TaskStatus = "launching"
-	TaskStatusQueued     TaskStatus = "queued"
-	TaskStatusRunning    TaskStatus = "running"
-	TaskStatusSucceeded  TaskStatus = "succeeded"
-	TaskStatusTimedOut   TaskStatus = "timed_out"
+	TaskStatusAwaitingApproval TaskStatus = "awaiting_approval"
+	TaskStatusCancelled        TaskStatus = "cancelled"
+	TaskStatusFailed           TaskStatus = "failed"
+	TaskStatusFinalizing       TaskStatus = "finalizing"
+	TaskStatusLaunching        TaskStatus = "launching"
+	TaskStatusQueued           TaskStatus = "queued"
+	TaskStatusRunning          TaskStatus = "running"
+	TaskStatusSucceeded        TaskStatus = "succeeded"
+	TaskStatusTimedOut         TaskStatus = "timed_out"
 )
 
 // Valid indicates whether the value is a known member of the TaskStatus enum.
 func (e TaskStatus) Valid() bool {
 	switch e {
+	case TaskStatusAwaitingApproval:
+		return true
 	case TaskStatusCancelled:
 		return true
 	case TaskStatusFailed:
@@ -245,6 +353,54 @@ func (e TaskStatus) Valid() bool {
 	}
 }
 
+// Defines values for UndoOperation.
+const (
+	UndoOperationCreated   UndoOperation = "created"
+	UndoOperationDeleted   UndoOperation = "deleted"
+	UndoOperationRestored  UndoOperation = "restored"
+	UndoOperationUnchanged UndoOperation = "unchanged"
+)
+
+// Valid indicates whether the value is a known member of the UndoOperation enum.
+func (e UndoOperation) Valid() bool {
+	switch e {
+	case UndoOperationCreated:
+		return true
+	case UndoOperationDeleted:
+		return true
+	case UndoOperationRestored:
+		return true
+	case UndoOperationUnchanged:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UndoStatus.
+const (
+	UndoStatusDone      UndoStatus = "done"
+	UndoStatusFailed    UndoStatus = "failed"
+	UndoStatusRefused   UndoStatus = "refused"
+	UndoStatusRequested UndoStatus = "requested"
+)
+
+// Valid indicates whether the value is a known member of the UndoStatus enum.
+func (e UndoStatus) Valid() bool {
+	switch e {
+	case UndoStatusDone:
+		return true
+	case UndoStatusFailed:
+		return true
+	case UndoStatusRefused:
+		return true
+	case UndoStatusRequested:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UploadMethod.
 const (
 	UploadMethodPUT UploadMethod = "PUT"
@@ -259,6 +415,61 @@ func (e UploadMethod) Valid() bool {
 		return false
 	}
 }
+
+// ActionOutcome defines model for ActionOutcome.
+type ActionOutcome string
+
+// ActionRequest defines model for ActionRequest.
+type ActionRequest struct {
+	Action ActionVerb `json:"action"`
+
+	// DryRun Do all but change anything.
+	DryRun bool `json:"dryRun,omitempty,omitzero"`
+
+	// Force Take over fields that others own, where the policy allows it.
+	Force bool `json:"force,omitempty,omitzero"`
+
+	// Manifests For `apply` and `diff`; 4 MiB in all.
+	Manifests []Manifest `json:"manifests,omitempty,omitzero"`
+
+	// Resources For `get` and `delete`.
+	Resources []ResourceReference `json:"resources,omitempty,omitzero"`
+
+	// WaitSeconds How long to wait until what was applied is ready.
+	WaitSeconds int `json:"waitSeconds,omitempty,omitzero"`
+}
+
+// ActionResult defines model for ActionResult.
+type ActionResult struct {
+	ApprovalID *uuid.UUID      `json:"approvalId,omitempty"`
+	Conflicts  []FieldConflict `json:"conflicts,omitempty,omitzero"`
+	Decision   PolicyDecision  `json:"decision"`
+
+	// Diff Before against after as a unified diff.
+	Diff       string `json:"diff,omitempty,omitzero"`
+	DiffDigest Digest `json:"diffDigest,omitempty,omitzero"`
+	Error      string `json:"error,omitempty,omitzero"`
+
+	// Manifest One Kubernetes resource as JSON.
+	Manifest Manifest      `json:"manifest,omitempty,omitzero"`
+	Outcome  ActionOutcome `json:"outcome"`
+
+	// Ready Whether it was ready in time; left out without waitSeconds.
+	Ready *bool `json:"ready,omitempty"`
+
+	// Resource One resource, by its name; or all of a kind in a namespace or the whole
+	// cluster, of which a label selector may choose.
+	Resource ResourceReference `json:"resource"`
+}
+
+// ActionResults defines model for ActionResults.
+type ActionResults struct {
+	// Results In the order of the request.
+	Results []ActionResult `json:"results"`
+}
+
+// ActionVerb defines model for ActionVerb.
+type ActionVerb string
 
 // Agent At most 1 MiB as JSON, which Kubernetes can take.
 type Agent struct {
@@ -283,6 +494,41 @@ type AgentSummary struct {
 	Image   string   `json:"image,omitempty,omitzero"`
 	Kind    string   `json:"kind"`
 }
+
+// Approval defines model for Approval.
+type Approval struct {
+	ApprovalID uuid.UUID       `json:"approvalId"`
+	Approvers  []string        `json:"approvers"`
+	Comment    string          `json:"comment,omitempty,omitzero"`
+	DecidedAt  *time.Time      `json:"decidedAt,omitempty"`
+	DecidedBy  string          `json:"decidedBy,omitempty,omitzero"`
+	Decision   ApprovalVerdict `json:"decision,omitempty,omitzero"`
+
+	// Description What is to be approved.
+	Description string `json:"description"`
+
+	// Reason The policy's.
+	Reason      string    `json:"reason,omitempty,omitzero"`
+	RequestedAt time.Time `json:"requestedAt"`
+	Rule        string    `json:"rule"`
+	TaskID      uuid.UUID `json:"taskId"`
+}
+
+// ApprovalDecision defines model for ApprovalDecision.
+type ApprovalDecision struct {
+	Comment  string          `json:"comment,omitempty,omitzero"`
+	Decision ApprovalVerdict `json:"decision"`
+}
+
+// ApprovalNeeded defines model for ApprovalNeeded.
+type ApprovalNeeded struct {
+	// Approvers Names of callers, in which * stands for any text.
+	Approvers []string `json:"approvers"`
+	Reason    string   `json:"reason,omitempty,omitzero"`
+}
+
+// ApprovalVerdict defines model for ApprovalVerdict.
+type ApprovalVerdict string
 
 // Artifact defines model for Artifact.
 type Artifact struct {
@@ -456,11 +702,23 @@ type Failure struct {
 // it would have cost more than allowed; `timeout`; `cancelled`.
 type FailureClass string
 
+// FieldConflict defines model for FieldConflict.
+type FieldConflict struct {
+	// Field As Kubernetes writes it: .spec.replicas.
+	Field string `json:"field"`
+
+	// Owner The field manager.
+	Owner string `json:"owner"`
+}
+
 // FieldError Has `pointer` for a field of the body, or `parameter` for one of the path, query or header.
 type FieldError = problem.FieldError
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// KubernetesVerb defines model for KubernetesVerb.
+type KubernetesVerb string
 
 // Manifest One Kubernetes resource as JSON.
 type Manifest = json.RawMessage
@@ -521,8 +779,68 @@ type Namespace = string
 // OrchestrationMode What runs the task. `argo` and `temporal` answer 501 until they exist.
 type OrchestrationMode string
 
+// PolicyAnswer defines model for PolicyAnswer.
+type PolicyAnswer struct {
+	Decision PolicyDecision `json:"decision"`
+
+	// Fault What is wrong with the policy's file, whose last valid version is in force.
+	Fault string `json:"fault,omitempty,omitzero"`
+}
+
+// PolicyDecision defines model for PolicyDecision.
+type PolicyDecision struct {
+	// Allowed False, too, for what has not been approved yet.
+	Allowed  bool            `json:"allowed"`
+	Approval *ApprovalNeeded `json:"approval,omitempty"`
+
+	// Line Where it stands in the policy.
+	Line          int    `json:"line,omitempty,omitzero"`
+	PolicyVersion Digest `json:"policyVersion"`
+	Reason        string `json:"reason"`
+
+	// Rule The entry that decided, such as web-team/resources/0; left out if none matched.
+	Rule string `json:"rule,omitempty,omitzero"`
+}
+
+// PolicyEntry defines model for PolicyEntry.
+type PolicyEntry struct {
+	PolicyVersion Digest `json:"policyVersion"`
+	Rule          string `json:"rule"`
+}
+
+// PolicyQuestion Either `action` or `execution`, for a caller of any name; one's own if left out.
+type PolicyQuestion struct {
+	Action *struct {
+		Force bool `json:"force,omitempty,omitzero"`
+
+		// Object One Kubernetes resource as JSON.
+		Object Manifest `json:"object,omitempty,omitzero"`
+
+		// Resource One resource, by its name; or all of a kind in a namespace or the whole
+		// cluster, of which a label selector may choose.
+		Resource ResourceReference `json:"resource"`
+		Verb     KubernetesVerb    `json:"verb"`
+	} `json:"action,omitempty"`
+	Caller    string `json:"caller,omitempty,omitzero"`
+	Execution *struct {
+		Image string `json:"image,omitempty,omitzero"`
+
+		// OrchestrationMode What runs the task. `argo` and `temporal` answer 501 until they exist.
+		OrchestrationMode OrchestrationMode `json:"orchestrationMode,omitempty,omitzero"`
+		TimeoutSeconds    int               `json:"timeoutSeconds,omitempty,omitzero"`
+	} `json:"execution,omitempty"`
+	Priority int `json:"priority,omitempty,omitzero"`
+
+	// Project What a task belongs to; policies name projects.
+	Project Project `json:"project,omitempty,omitzero"`
+	Tags    []Tag   `json:"tags,omitempty,omitzero"`
+}
+
 // Problem RFC 9457.
 type Problem = problem.Problem
+
+// Project What a task belongs to; policies name projects.
+type Project = string
 
 // Recall defines model for Recall.
 type Recall struct {
@@ -550,11 +868,15 @@ type RecalledMemory struct {
 // ResourceKind defines model for ResourceKind.
 type ResourceKind = string
 
-// ResourceReference defines model for ResourceReference.
+// ResourceReference One resource, by its name; or all of a kind in a namespace or the whole
+// cluster, of which a label selector may choose.
 type ResourceReference struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       ResourceKind `json:"kind"`
-	Name       string       `json:"name"`
+
+	// LabelSelector As kubectl takes it, for example `app=web,tier!=cache`.
+	LabelSelector string `json:"labelSelector,omitempty,omitzero"`
+	Name          string `json:"name,omitempty,omitzero"`
 
 	// Namespace Left out for a resource of the whole cluster.
 	Namespace Namespace `json:"namespace,omitempty,omitzero"`
@@ -603,6 +925,9 @@ type Task struct {
 	// Agent The agent without its environment, which may hold secrets.
 	Agent AgentSummary `json:"agent"`
 
+	// Approvals What it waits or waited for, oldest first.
+	Approvals []Approval `json:"approvals,omitempty,omitzero"`
+
 	// Artifacts Those whose size and SHA-256 are verified.
 	Artifacts []Artifact `json:"artifacts"`
 
@@ -639,7 +964,13 @@ type Task struct {
 
 	// OrchestrationMode What runs the task. `argo` and `temporal` answer 501 until they exist.
 	OrchestrationMode OrchestrationMode `json:"orchestrationMode"`
-	Priority          int               `json:"priority"`
+
+	// Policy The entry of the policy that let the task run.
+	Policy   *PolicyEntry `json:"policy,omitempty"`
+	Priority int          `json:"priority"`
+
+	// Project What a task belongs to; policies name projects.
+	Project Project `json:"project,omitempty,omitzero"`
 
 	// Prompt As submitted; what the agent reads has memories added.
 	Prompt   string     `json:"prompt"`
@@ -654,7 +985,10 @@ type Task struct {
 	TargetResources []ResourceReference `json:"targetResources"`
 	TaskID          uuid.UUID           `json:"taskId"`
 	TimeoutSeconds  int                 `json:"timeoutSeconds"`
-	UpdatedAt       time.Time           `json:"updatedAt"`
+
+	// Undos Requests to take it back, oldest first.
+	Undos     []Undo    `json:"undos,omitempty,omitzero"`
+	UpdatedAt time.Time `json:"updatedAt"`
 }
 
 // TaskCancellation defines model for TaskCancellation.
@@ -708,7 +1042,11 @@ type TaskStatus string
 // TaskSubmission defines model for TaskSubmission.
 type TaskSubmission struct {
 	// Agent At most 1 MiB as JSON, which Kubernetes can take.
-	Agent          Agent          `json:"agent"`
+	Agent Agent `json:"agent"`
+
+	// Apply Apply `manifests` before the first attempt, instead of taking them for the
+	// state before the run. They cannot be Secrets.
+	Apply          bool           `json:"apply,omitempty,omitzero"`
 	IdempotencyKey IdempotencyKey `json:"idempotencyKey,omitempty,omitzero"`
 
 	// Manifests The resources as they are before the run; 1 MiB in all, as JSON and as the
@@ -724,6 +1062,9 @@ type TaskSubmission struct {
 
 	// Priority 9 goes first.
 	Priority *int `json:"priority,omitempty"`
+
+	// Project What a task belongs to; policies name projects.
+	Project Project `json:"project,omitempty,omitzero"`
 
 	// Prompt What the agent is to do; 1 to 65,536 bytes in UTF-8.
 	Prompt          string              `json:"prompt"`
@@ -750,6 +1091,48 @@ type TaskSummary struct {
 	Tags              []string          `json:"tags"`
 	TaskID            uuid.UUID         `json:"taskId"`
 	UpdatedAt         time.Time         `json:"updatedAt"`
+}
+
+// Undo defines model for Undo.
+type Undo struct {
+	DryRun     bool       `json:"dryRun"`
+	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+
+	// Reason Why it was refused or failed.
+	Reason      string           `json:"reason,omitempty,omitzero"`
+	RequestedAt time.Time        `json:"requestedAt"`
+	RequestedBy string           `json:"requestedBy"`
+	Resources   []UndoneResource `json:"resources"`
+	Status      UndoStatus       `json:"status"`
+	UndoID      uuid.UUID        `json:"undoId"`
+}
+
+// UndoOperation defines model for UndoOperation.
+type UndoOperation string
+
+// UndoRequest defines model for UndoRequest.
+type UndoRequest struct {
+	DryRun bool `json:"dryRun,omitempty,omitzero"`
+}
+
+// UndoStatus defines model for UndoStatus.
+type UndoStatus string
+
+// UndoneResource defines model for UndoneResource.
+type UndoneResource struct {
+	// Conflicts Fields that somebody has changed since.
+	Conflicts []string `json:"conflicts,omitempty,omitzero"`
+
+	// Diff The present state against what it becomes.
+	Diff string `json:"diff,omitempty,omitzero"`
+
+	// Lost Values of Secrets that cannot be brought back.
+	Lost      []string      `json:"lost,omitempty,omitzero"`
+	Operation UndoOperation `json:"operation"`
+
+	// Resource One resource, by its name; or all of a kind in a namespace or the whole
+	// cluster, of which a label selector may choose.
+	Resource ResourceReference `json:"resource"`
 }
 
 // Upload A presigned request; send the file as its body, with these headers.
@@ -860,8 +1243,17 @@ type ListTaskMemoryParams struct {
 	IncludeOwn bool `form:"includeOwn,omitempty" json:"includeOwn,omitempty,omitzero"`
 }
 
+// ExplainPolicyJSONRequestBody defines body for ExplainPolicy for application/json ContentType.
+type ExplainPolicyJSONRequestBody = PolicyQuestion
+
 // SubmitTaskJSONRequestBody defines body for SubmitTask for application/json ContentType.
 type SubmitTaskJSONRequestBody = TaskSubmission
+
+// PostTaskActionsJSONRequestBody defines body for PostTaskActions for application/json ContentType.
+type PostTaskActionsJSONRequestBody = ActionRequest
+
+// DecideApprovalJSONRequestBody defines body for DecideApproval for application/json ContentType.
+type DecideApprovalJSONRequestBody = ApprovalDecision
 
 // CancelTaskJSONRequestBody defines body for CancelTask for application/json ContentType.
 type CancelTaskJSONRequestBody = TaskCancellation
@@ -871,3 +1263,6 @@ type PostTaskEventsJSONRequestBody = PostTaskEventsJSONBody
 
 // QueryTaskMemoryJSONRequestBody defines body for QueryTaskMemory for application/json ContentType.
 type QueryTaskMemoryJSONRequestBody = MemoryQuery
+
+// UndoTaskJSONRequestBody defines body for UndoTask for application/json ContentType.
+type UndoTaskJSONRequestBody = UndoRequest

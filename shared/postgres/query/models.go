@@ -48,6 +48,22 @@ type Attempt struct {
 	FinishedAt         *time.Time
 }
 
+type CodexApproval struct {
+	ID            uuid.UUID
+	TaskID        uuid.UUID
+	Subject       string
+	Description   string
+	Rule          string
+	PolicyVersion string
+	Approvers     []string
+	Reason        string
+	RequestedAt   time.Time
+	Decision      *string
+	DecidedBy     *string
+	DecidedAt     *time.Time
+	Comment       *string
+}
+
 type CodexEmbeddingClaim struct {
 	ContentHash  []byte
 	Model        string
@@ -62,6 +78,46 @@ type CodexMemoryContent struct {
 	EmbeddedAs     *string
 	EmbeddingError *string
 	CreatedAt      time.Time
+}
+
+type CodexPolicy struct {
+	Version   string
+	Content   string
+	InForceAt time.Time
+	CreatedAt time.Time
+}
+
+type CodexTaskAction struct {
+	ID            int64
+	TaskID        uuid.UUID
+	Attempt       int16
+	Actor         string
+	Verb          string
+	Resource      json.RawMessage
+	DryRun        bool
+	Force         bool
+	Outcome       string
+	Rule          string
+	PolicyVersion *string
+	Reason        string
+	DiffDigest    *string
+	OccurredAt    time.Time
+}
+
+type CodexTaskManifest struct {
+	TaskID    uuid.UUID
+	Manifests json.RawMessage
+}
+
+type CodexUndo struct {
+	ID          uuid.UUID
+	TaskID      uuid.UUID
+	RequestedBy string
+	DryRun      bool
+	RequestedAt time.Time
+	Status      string
+	Result      json.RawMessage
+	FinishedAt  *time.Time
 }
 
 type DeadLetter struct {
@@ -134,6 +190,8 @@ type Snapshot struct {
 	Diff          *string
 	Digest        string
 	CreatedAt     time.Time
+	Live          bool
+	Absent        json.RawMessage
 }
 
 type Task struct {
@@ -175,6 +233,10 @@ type Task struct {
 	FinishedAt        *time.Time
 	DeadlineAt        *time.Time
 	UpdatedAt         time.Time
+	Project           string
+	PolicyVersion     *string
+	PolicyRule        string
+	Grants            json.RawMessage
 }
 
 type Token struct {

@@ -20,7 +20,7 @@ UPDATE codex_tasks SET status = 'cancelled', updated_by = $1,
     cancel_reason = $3,
     failure_class = 'cancelled', failure_reason = $4
 WHERE id = $5
-RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at
+RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants
 `
 
 type CancelQueuedTaskParams struct {
@@ -80,6 +80,10 @@ func (q *Queries) CancelQueuedTask(ctx context.Context, arg CancelQueuedTaskPara
 		&i.FinishedAt,
 		&i.DeadlineAt,
 		&i.UpdatedAt,
+		&i.Project,
+		&i.PolicyVersion,
+		&i.PolicyRule,
+		&i.Grants,
 	)
 	return i, err
 }
