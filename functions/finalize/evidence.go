@@ -50,6 +50,9 @@ func (f *Finalizer) gather(ctx context.Context, task query.Task, o kube.Observat
 	if err := found.readReport(ctx, q, task); err != nil {
 		return evidence{}, err
 	}
+	if err := f.readAfter(ctx, q, task); err != nil {
+		return evidence{}, err
+	}
 	if err := found.readChange(ctx, q, task); err != nil {
 		return evidence{}, err
 	}
@@ -126,18 +129,18 @@ func (e *evidence) readReport(ctx context.Context, q *query.Queries, task query.
 }
 
 func (e *evidence) readChange(ctx context.Context, q *query.Queries, task query.Task) error {
-	snapshot, err := q.GetAfterSnapshot(ctx, task.ID, task.Attempt)
+	after, err := q.GetAfterSnapshot(ctx, task.ID, task.Attempt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read the after snapshot: %w", err)
 	}
-	if snapshot.Manifests == nil {
-		e.diff, err = manifest.FromText(value(snapshot.Diff))
+	if after.Manifests == nil {
+		e.diff, err = manifest.FromText(value(after.Diff))
 		return err
 	}
-	before, err := q.GetBeforeManifests(ctx, task.ID)
+	before, err := q.GetBeforeManifests(ctx, task.ID, after.Live)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read the before snapshot: %w", err)
 	}
@@ -145,7 +148,7 @@ func (e *evidence) readChange(ctx context.Context, q *query.Queries, task query.
 	if err != nil {
 		return fmt.Errorf("before snapshot: %w", err)
 	}
-	if e.after, err = parse(snapshot.Manifests, task.ManifestSalt); err != nil {
+	if e.after, err = parse(after.Manifests, task.ManifestSalt); err != nil {
 		return fmt.Errorf("after snapshot: %w", err)
 	}
 	e.diff = manifest.Compare(beforeObjects, e.after)

@@ -42,6 +42,8 @@ type Finalizer struct {
 	slots     *limiter.Slots
 	artifacts *artifact.Store
 	cluster   cluster
+	// resources is the same cluster, for those tasks that may act in it.
+	resources *kube.Client
 	config    Config
 	log       *slog.Logger
 }
@@ -92,7 +94,10 @@ func (f *Finalizer) finish(ctx context.Context, task query.Task, o kube.Observat
 	}
 	err = f.outbox.Transact(ctx, func(tx *outbox.Tx) error {
 		// Before the event that has launch look for a free slot.
-		tx.AfterCommit(func(ctx context.Context) { f.release(ctx, task.ID, int(task.Attempt)) })
+		tx.AfterCommit(func(ctx context.Context) {
+			f.release(ctx, task.ID, int(task.Attempt))
+			f.revoke(ctx, task, int(task.Attempt))
+		})
 		// Read again: it may have been cancelled, or finished by another, since.
 		now, err := tx.LockTask(ctx, task.ID)
 		if err != nil || now.Status != "finalizing" || now.Attempt != task.Attempt {

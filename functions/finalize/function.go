@@ -71,7 +71,7 @@ func open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, err
 	}
 	return &Finalizer{
 		pool: pool, outbox: events, slots: slots, artifacts: store,
-		cluster: cluster, config: c, log: slog.Default(),
+		cluster: cluster, resources: cluster, config: c, log: slog.Default(),
 	}, nil
 }
 

@@ -36,7 +36,7 @@ const (
 // that one whose server is away does not take the time of the others.
 func (f *Finalizer) Sweep(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		f.relay, f.resumeFinalizing, f.observeRunning,
+		f.relay, f.resumeFinalizing, f.observeRunning, f.revokeEnded,
 		// In this order: a slot that was reclaimed is for those that wait.
 		func(ctx context.Context) error { return errors.Join(f.reclaimSlots(ctx), f.announceDue(ctx)) },
 	}

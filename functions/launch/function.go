@@ -36,6 +36,8 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		event.TypeTaskSubmitted:       l.handleSubmitted,
 		event.TypeTaskRequeued:        l.handleRequeued,
 		event.TypeTaskCancelRequested: l.handleCancelRequested,
+		event.TypeApprovalDecided:     l.handleSubmitted, // The task waits now, if that was all.
+		event.TypeTaskUndoRequested:   l.handleUndoRequested,
 		event.TypeTaskFinished:        func(ctx context.Context, _ event.Event) error { return l.Admit(ctx) },
 		event.TypeQueueDue:            func(ctx context.Context, _ event.Event) error { return l.Catch(ctx) },
 	}), nil
@@ -71,7 +73,8 @@ func open(ctx context.Context, scope *function.Scope, c Config) (*Launcher, erro
 		return nil, err
 	}
 	return &Launcher{
-		pool: pool, outbox: events, slots: slots, bucket: bucket, cluster: cluster,
+		pool: pool, outbox: events, slots: slots, bucket: bucket,
+		cluster: cluster, resources: cluster,
 		execution: c.Execution, attempts: c.RetryAttempts, log: slog.Default(),
 		recaller: recaller{pool: pool, config: c.Recall, model: model, dimension: dimension},
 	}, nil

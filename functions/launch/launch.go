@@ -23,6 +23,7 @@ import (
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/retry"
+	"github.com/graf-run/graf/shared/snapshot"
 	"github.com/graf-run/graf/shared/telemetry"
 )
 
@@ -37,11 +38,13 @@ type cluster interface {
 
 // Launcher gives tasks a slot and starts their executions.
 type Launcher struct {
-	pool      *pgxpool.Pool
-	outbox    *outbox.Outbox
-	slots     *limiter.Slots
-	bucket    *retry.Bucket
-	cluster   cluster
+	pool    *pgxpool.Pool
+	outbox  *outbox.Outbox
+	slots   *limiter.Slots
+	bucket  *retry.Bucket
+	cluster cluster
+	// resources is the same cluster, for those tasks that may act in it.
+	resources *kube.Client
 	recaller  recaller
 	execution ExecutionConfig
 	// attempts is after how many failed launches a task fails.
@@ -166,21 +169,37 @@ func (l *Launcher) launch(ctx context.Context, task query.Task, in launchInput) 
 	if err != nil || !held {
 		return err
 	}
+	account, err := l.provision(ctx, task)
+	switch {
+	case hopeless(err), errors.Is(err, kube.ErrConflict):
+		return l.fail(ctx, task, err)
+	case errors.Is(err, kube.ErrUnavailable):
+		return l.retryLater(ctx, task, err)
+	case err != nil:
+		return err
+	}
 	spec, err := l.spec(ctx, task, in, deadline)
-	if errors.Is(err, errUnreadable) { // It will not be readable another time.
+	if hopeless(err) {
 		return l.fail(ctx, task, err)
 	}
 	if err != nil {
 		return err
 	}
+	spec.ServiceAccount = account
 	execution, err := l.cluster.Launch(ctx, spec)
 	switch {
-	case errors.Is(err, kube.ErrInvalid), errors.Is(err, kube.ErrForbidden), errors.Is(err, kube.ErrNotFound):
+	case hopeless(err):
 		return l.fail(ctx, task, err)
 	case err != nil:
 		return l.retryLater(ctx, task, err)
 	}
 	return l.started(ctx, task, in, execution, deadline)
+}
+
+// hopeless tells of errors that another try would not mend.
+func hopeless(err error) bool {
+	return errors.Is(err, kube.ErrInvalid) || errors.Is(err, kube.ErrForbidden) || errors.Is(err, kube.ErrNotFound) ||
+		errors.Is(err, errUnreadable)
 }
 
 // errUnreadable says that what was stored of a task cannot be given to an execution.
@@ -208,13 +227,14 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 		MemoryURL:   strings.TrimRight(l.execution.MemoryBaseURL, "/") + base + "/memory",
 		Manifests:   manifests, TraceParent: task.TraceParent,
 		Timeout: time.Duration(task.TimeoutSeconds) * time.Second, Deadline: deadline,
-		GracePeriod: l.execution.GracePeriod, TTL: l.execution.TTL, ServiceAccount: l.execution.ServiceAccount,
+		GracePeriod: l.execution.GracePeriod, TTL: l.execution.TTL,
+		Requests: agent.Requests, Limits: agent.Limits,
 	}, nil
 }
 
 // beforeManifests are the task's resources as they were, a file each.
 func (l *Launcher) beforeManifests(ctx context.Context, task query.Task) (map[string][]byte, error) {
-	raw, err := query.New(l.pool).GetBeforeManifests(ctx, task.ID)
+	raw, err := query.New(l.pool).GetBeforeManifests(ctx, task.ID, snapshot.Live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

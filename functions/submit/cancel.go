@@ -42,7 +42,7 @@ func (c *Canceller) Cancel(ctx context.Context, id uuid.UUID, caller, reason str
 func cancel(ctx context.Context, tx *outbox.Tx, task query.Task, caller, reason string) (api.TaskStatus, error) {
 	status := api.TaskStatus(task.Status)
 	switch status {
-	case api.TaskStatusQueued:
+	case api.TaskStatusQueued, api.TaskStatusAwaitingApproval:
 		return api.TaskStatusCancelled, cancelQueued(ctx, tx, task, caller, reason)
 	case api.TaskStatusLaunching, api.TaskStatusRunning, api.TaskStatusFinalizing:
 		return status, requestCancel(ctx, tx, task, caller, reason)

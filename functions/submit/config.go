@@ -9,6 +9,7 @@ import (
 	"github.com/graf-run/graf/shared/artifact"
 	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/redisdb"
 	"github.com/graf-run/graf/shared/sink"
@@ -21,6 +22,7 @@ type Config struct {
 	Sink      sink.Config
 	Artifacts artifact.Config
 	Rate      limiter.RateConfig
+	Policy    policy.Config
 	// Callers are those who may use the HTTP API, by their tokens.
 	Callers auth.Callers `env:"GRAF_API_BEARER_TOKENS,required,notEmpty"`
 	// Enabled is whether tasks are taken and shown; if not, every request is

@@ -14,6 +14,7 @@ import (
 	"github.com/graf-run/graf/shared/delivery"
 	"github.com/graf-run/graf/shared/function"
 	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/policy"
 )
 
 // New makes the function for func-go's runtime.
@@ -48,9 +49,11 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	rules := policy.NewStore(c.Policy, pool, slog.Default())
 	h := &handler{
 		config: c, validator: validator, rate: rate, log: slog.Default(),
-		submitter: &Submitter{outbox: events}, canceller: &Canceller{outbox: events},
+		submitter: &Submitter{outbox: events, policy: rules}, canceller: &Canceller{outbox: events},
+		approver: &Approver{outbox: events}, undoer: &Undoer{pool: pool, outbox: events, policy: rules}, policy: rules,
 		reader: &Reader{pool: pool, artifacts: artifacts},
 	}
 	return access.Handler(h.routes(), delivery.MaxEventBytes, slog.Default()), nil

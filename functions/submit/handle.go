@@ -11,6 +11,7 @@ import (
 	"github.com/graf-run/graf/shared/delivery"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/problem"
 )
 
@@ -25,6 +26,9 @@ type handler struct {
 	log       *slog.Logger
 	submitter *Submitter
 	canceller *Canceller
+	approver  *Approver
+	undoer    *Undoer
+	policy    *policy.Store
 	reader    *Reader
 }
 
@@ -34,10 +38,13 @@ type operation func(w http.ResponseWriter, r *http.Request, caller string) error
 
 func (h *handler) routes() http.Handler {
 	mux := h.validator.Routes(map[string]http.Handler{
-		api.OperationSubmitTask: h.guard(h.submitTask),
-		api.OperationListTasks:  h.guard(h.listTasks),
-		api.OperationGetTask:    h.guard(h.getTask),
-		api.OperationCancelTask: h.guard(h.cancelTask),
+		api.OperationSubmitTask:     h.guard(h.submitTask),
+		api.OperationListTasks:      h.guard(h.listTasks),
+		api.OperationGetTask:        h.guard(h.getTask),
+		api.OperationCancelTask:     h.guard(h.cancelTask),
+		api.OperationDecideApproval: h.guard(h.decideApproval),
+		api.OperationUndoTask:       h.guard(h.undoTask),
+		api.OperationExplainPolicy:  h.guard(h.explainPolicy),
 	})
 	receiver := delivery.NewReceiver(map[string]delivery.HandlerFunc{event.TypeTaskRequested: h.taskRequested})
 	mux.Handle("POST /{$}", receiver)

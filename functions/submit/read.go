@@ -23,6 +23,8 @@ const (
 	maxSnapshots = 20
 	maxArtifacts = 200
 	maxRecalls   = 500
+	maxApprovals = 200
+	maxUndos     = 50
 )
 
 // presigner makes download links; *artifact.Store is the real one.
@@ -45,6 +47,8 @@ type details struct {
 	artifacts []query.ListVerifiedArtifactsRow
 	memories  []query.CountTaskMemoriesRow
 	recalls   []query.ListTaskRecallsRow
+	approvals []query.Approval
+	undos     []query.Undo
 }
 
 // Task is everything about one task. It fails with problem.ErrNotFound.
@@ -87,7 +91,13 @@ func (r *Reader) details(ctx context.Context, id uuid.UUID) (details, error) {
 		if d.memories, err = q.CountTaskMemories(ctx, id); err != nil {
 			return err
 		}
-		d.recalls, err = q.ListTaskRecalls(ctx, id, maxRecalls)
+		if d.recalls, err = q.ListTaskRecalls(ctx, id, maxRecalls); err != nil {
+			return err
+		}
+		if d.approvals, err = q.ListApprovals(ctx, id, maxApprovals); err != nil {
+			return err
+		}
+		d.undos, err = q.ListUndos(ctx, id, maxUndos)
 		return err
 	})
 	return d, err
@@ -130,7 +140,7 @@ func (d *details) show() (api.Task, error) {
 	return task, errors.Join(
 		json.Unmarshal(t.Agent, &task.Agent),
 		json.Unmarshal(t.TargetResources, &task.TargetResources),
-		d.showSnapshots(&task))
+		d.showSnapshots(&task), d.showPolicy(&task))
 }
 
 func (d *details) showAttempts(task *api.Task) {

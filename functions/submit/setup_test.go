@@ -59,7 +59,7 @@ func setup(t testing.TB, settings ...string) *world {
 		"GRAF_S3_ACCESS_KEY_ID": w.bucket.AccessKeyID, "GRAF_S3_SECRET_ACCESS_KEY": w.bucket.SecretAccessKey,
 		"K_SINK": w.sink.URL, "GRAF_API_BEARER_TOKENS": "ci=" + testToken + ",ops=" + otherToken,
 		"GRAF_CALLBACK_BASE_URL": "http://callback.test/", "GRAF_MEMORY_BASE_URL": "http://memory.test",
-		"GRAF_EVENT_SOURCES": testSource + "=ops",
+		"GRAF_EVENT_SOURCES": testSource + "=ops", "GRAF_POLICY_FILE": "testdata/policy.yaml",
 	}
 	for i := 0; i < len(settings); i += 2 {
 		environment[settings[i]] = settings[i+1]

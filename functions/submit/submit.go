@@ -12,6 +12,7 @@ import (
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/memory"
 	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
 	"github.com/graf-run/graf/shared/telemetry"
@@ -48,11 +49,15 @@ type Receipt struct {
 }
 
 // Submitter takes tasks in.
-type Submitter struct{ outbox *outbox.Outbox }
+type Submitter struct {
+	outbox *outbox.Outbox
+	policy *policy.Store
+}
 
 // Submit stores a task and announces it with task.submitted. A submission with
 // a key that the caller used before changes nothing and gets the task of then,
-// or problem.ErrInvalid if it asked for something else.
+// or problem.ErrInvalid if it asked for something else. What the policy denies is
+// problem.ErrForbidden; what it has approved first waits for that.
 func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt Receipt, err error) {
 	ctx, span := telemetry.Start(ctx, "submit")
 	defer telemetry.End(span, &err)
@@ -62,7 +67,11 @@ func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt 
 	if err := checkAgent(submission.Request.Agent); err != nil {
 		return Receipt{}, err
 	}
-	task, err := newTask(ctx, submission)
+	inForce, _, err := s.policy.Current(ctx)
+	if err != nil {
+		return Receipt{}, err
+	}
+	task, err := newTask(ctx, inForce, submission)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -75,8 +84,9 @@ func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt 
 			receipt, err = repeat(ctx, tx, task)
 			return err
 		}
-		receipt = Receipt{TaskID: task.row.ID, Status: api.TaskStatusQueued, CreatedAt: created[0], Token: task.token}
+		receipt = Receipt{TaskID: task.row.ID, Status: api.TaskStatus(task.row.Status), CreatedAt: created[0], Token: task.token}
 		tx.Announce(task.submitted(ctx, submission, created[0]))
+		task.announceApprovals(ctx, tx)
 		return memory.Write(ctx, tx.Queries, task.memory, task.parts...)
 	})
 	return receipt, err
@@ -131,4 +141,6 @@ type newTaskRows struct {
 	memory memory.Task
 	parts  []memory.Part
 	token  string
+	// approvals are those that the task waits for.
+	approvals []approvalRow
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/manifest"
 	"github.com/graf-run/graf/shared/memory"
+	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
 	"github.com/graf-run/graf/shared/telemetry"
@@ -30,7 +31,7 @@ const pointerKey = "/idempotencyKey"
 const saltBytes = 16
 
 // newTask makes the rows of a task, before any transaction.
-func newTask(ctx context.Context, s Submission) (*newTaskRows, error) {
+func newTask(ctx context.Context, p *policy.Policy, s Submission) (*newTaskRows, error) {
 	request := withDefaults(s.Request)
 	digest, err := requestDigest(request)
 	if err != nil {
@@ -51,13 +52,38 @@ func newTask(ctx context.Context, s Submission) (*newTaskRows, error) {
 		Priority: int16(*request.Priority), TimeoutSeconds: int32(*request.TimeoutSeconds), MaxAttempts: int16(*request.MaxAttempts),
 		Tags: request.Tags, Metadata: request.Metadata,
 		ManifestSalt: salt(), TraceParent: telemetry.TraceParent(ctx),
+		Status: string(api.TaskStatusQueued), Project: request.Project,
 	}}
 	t.memory = memory.Task{ID: id, Namespaces: t.row.Namespaces, ResourceKinds: t.row.ResourceKinds, Tags: t.row.Tags}
 	t.parts = []memory.Part{{Kind: memory.KindPrompt, Text: request.Prompt}}
+	t.approvals = []approvalRow{}
 	if s.IssueToken {
 		t.token, t.row.TokenHash = auth.NewTaskToken()
 	}
-	return t, t.addSnapshot(request.Manifests)
+	return t, t.addManifests(p, request)
+}
+
+// addManifests takes the manifests for what they are, and has the policy decide.
+func (t *newTaskRows) addManifests(p *policy.Policy, request api.TaskSubmission) (err error) {
+	var applied []manifest.Object
+	if request.Apply {
+		applied, err = t.addApplied(request.Manifests)
+	} else {
+		err = t.addSnapshot(request.Manifests)
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.ask(p, request, applied); err != nil {
+		return err
+	}
+	if len(t.approvals) > 0 {
+		t.row.Status = string(api.TaskStatusAwaitingApproval)
+	}
+	if t.row.Approvals, err = json.Marshal(t.approvals); err != nil {
+		return fmt.Errorf("encode approvals: %w", err)
+	}
+	return nil
 }
 
 // addSnapshot takes the state before the run, canonical and without the values

@@ -23,6 +23,10 @@ const (
 	OperationListTaskEvents  = "listTaskEvents"
 	OperationListTaskMemory  = "listTaskMemory"
 	OperationQueryTaskMemory = "queryTaskMemory"
+	OperationPostTaskActions = "postTaskActions"
+	OperationDecideApproval  = "decideApproval"
+	OperationUndoTask        = "undoTask"
+	OperationExplainPolicy   = "explainPolicy"
 )
 
 // SchemaTaskSubmission names the schema of a submission, for those that come as

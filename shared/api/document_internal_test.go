@@ -38,13 +38,14 @@ func TestEveryOperationIsComplete(t *testing.T) {
 	for _, id := range []string{
 		OperationSubmitTask, OperationListTasks, OperationGetTask, OperationCancelTask,
 		OperationPostTaskEvents, OperationListTaskEvents, OperationListTaskMemory, OperationQueryTaskMemory,
+		OperationPostTaskActions, OperationDecideApproval, OperationUndoTask, OperationExplainPolicy,
 	} {
 		if v.operations[id] == nil {
 			t.Errorf("the document has no operation %s", id)
 		}
 	}
-	if len(v.operations) != 8 {
-		t.Errorf("%d operations, want 8: give the new one a constant", len(v.operations))
+	if len(v.operations) != 12 {
+		t.Errorf("%d operations, want 12: give the new one a constant", len(v.operations))
 	}
 	root, err := parseDocument(document)
 	if err != nil {

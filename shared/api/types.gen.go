@@ -483,6 +483,12 @@ type Agent struct {
 	// Image The container image; the platform's own when left out.
 	Image string    `json:"image,omitempty,omitzero"`
 	Kind  AgentKind `json:"kind,omitempty,omitzero"`
+
+	// Limits Kubernetes quantities by the resource's name, such as cpu: 500m and memory: 1Gi.
+	Limits ResourceQuantities `json:"limits,omitempty,omitzero"`
+
+	// Requests Kubernetes quantities by the resource's name, such as cpu: 500m and memory: 1Gi.
+	Requests ResourceQuantities `json:"requests,omitempty,omitzero"`
 }
 
 // AgentKind defines model for Agent.Kind.
@@ -714,6 +720,19 @@ type FieldConflict struct {
 // FieldError Has `pointer` for a field of the body, or `parameter` for one of the path, query or header.
 type FieldError = problem.FieldError
 
+// Grant defines model for Grant.
+type Grant struct {
+	// Checked Those that are allowed for some objects, or once approved; only by an action.
+	Checked []KubernetesVerb `json:"checked,omitempty,omitzero"`
+
+	// Resource One resource, by its name; or all of a kind in a namespace or the whole
+	// cluster, of which a label selector may choose.
+	Resource ResourceReference `json:"resource"`
+
+	// Verbs Those that are allowed whatever the object is; the container's own account has them.
+	Verbs []KubernetesVerb `json:"verbs,omitempty,omitzero"`
+}
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
@@ -804,8 +823,10 @@ type PolicyDecision struct {
 
 // PolicyEntry defines model for PolicyEntry.
 type PolicyEntry struct {
-	PolicyVersion Digest `json:"policyVersion"`
-	Rule          string `json:"rule"`
+	// Grants What the task may do with each of its resources.
+	Grants        []Grant `json:"grants"`
+	PolicyVersion Digest  `json:"policyVersion"`
+	Rule          string  `json:"rule"`
 }
 
 // PolicyQuestion Either `action` or `execution`, for a caller of any name; one's own if left out.
@@ -825,11 +846,14 @@ type PolicyQuestion struct {
 	Execution *struct {
 		Image string `json:"image,omitempty,omitzero"`
 
+		// Limits Kubernetes quantities by the resource's name, such as cpu: 500m and memory: 1Gi.
+		Limits ResourceQuantities `json:"limits,omitempty,omitzero"`
+
 		// OrchestrationMode What runs the task. `argo` and `temporal` answer 501 until they exist.
 		OrchestrationMode OrchestrationMode `json:"orchestrationMode,omitempty,omitzero"`
-		TimeoutSeconds    int               `json:"timeoutSeconds,omitempty,omitzero"`
+		TimeoutSeconds    *int              `json:"timeoutSeconds,omitempty"`
 	} `json:"execution,omitempty"`
-	Priority int `json:"priority,omitempty,omitzero"`
+	Priority *int `json:"priority,omitempty"`
 
 	// Project What a task belongs to; policies name projects.
 	Project Project `json:"project,omitempty,omitzero"`
@@ -867,6 +891,9 @@ type RecalledMemory struct {
 
 // ResourceKind defines model for ResourceKind.
 type ResourceKind = string
+
+// ResourceQuantities Kubernetes quantities by the resource's name, such as cpu: 500m and memory: 1Gi.
+type ResourceQuantities = map[string]string
 
 // ResourceReference One resource, by its name; or all of a kind in a namespace or the whole
 // cluster, of which a label selector may choose.

@@ -26,7 +26,10 @@ const (
 	TypeTaskReported        = "dev.graf.codex.task.reported.v1"
 	TypeTaskCancelRequested = "dev.graf.codex.task.cancel_requested.v1"
 	TypeTaskRequeued        = "dev.graf.codex.task.requeued.v1"
+	TypeTaskUndoRequested   = "dev.graf.codex.task.undo_requested.v1"
 	TypeTaskFinished        = "dev.graf.codex.task.finished.v1"
+	TypeApprovalRequested   = "dev.graf.codex.approval.requested.v1"
+	TypeApprovalDecided     = "dev.graf.codex.approval.decided.v1"
 	TypeMemoryPending       = "dev.graf.codex.memory.pending.v1"
 	TypeQueueDue            = "dev.graf.codex.queue.due.v1"
 
@@ -114,6 +117,38 @@ type TaskRequeued struct {
 	NotBefore     time.Time `json:"notBefore"`
 	FailureClass  string    `json:"failureClass"`
 	FailureReason string    `json:"failureReason"`
+}
+
+// TaskUndoRequested is the data of task.undo_requested: what the task changed is
+// to be taken back, or shown if that is a dry run.
+type TaskUndoRequested struct {
+	TaskID      uuid.UUID `json:"taskId"`
+	UndoID      uuid.UUID `json:"undoId"`
+	RequestedBy string    `json:"requestedBy"`
+	DryRun      bool      `json:"dryRun"`
+}
+
+// ApprovalRequested is the data of approval.requested: a task, or one action of
+// it, waits for one of the approvers.
+type ApprovalRequested struct {
+	TaskID      uuid.UUID `json:"taskId"`
+	ApprovalID  uuid.UUID `json:"approvalId"`
+	Description string    `json:"description"`
+	// Rule is the entry of the policy that asks for it.
+	Rule string `json:"rule"`
+	// Approvers are patterns of callers' names.
+	Approvers []string `json:"approvers"`
+	Reason    string   `json:"reason,omitempty"`
+}
+
+// ApprovalDecided is the data of approval.decided: an approval was given or
+// refused.
+type ApprovalDecided struct {
+	TaskID     uuid.UUID `json:"taskId"`
+	ApprovalID uuid.UUID `json:"approvalId"`
+	// Decision is approved or rejected.
+	Decision  string `json:"decision"`
+	DecidedBy string `json:"decidedBy"`
 }
 
 // TaskFinished is the data of task.finished: the task reached its end.

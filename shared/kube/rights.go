@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/graf-run/graf/shared/grant"
 )
 
 var (
@@ -47,6 +50,27 @@ func (s RightsSpec) labels() map[string]any {
 	return map[string]any{LabelTaskID: s.TaskID, LabelAttempt: strconv.Itoa(s.Attempt), LabelManagedBy: ManagedBy}
 }
 
+// ActionsSuffix ends the name of the identity that an attempt's actions are carried out as.
+const ActionsSuffix = "-actions"
+
+// Identities are those of an attempt: of its container, which may do what is granted whatever the object is, and of the
+// actions that it asks for, which are decided one by one.
+func Identities(taskID string, attempt int, namespace string, grants []grant.Grant) (container, actions RightsSpec) {
+	container = RightsSpec{TaskID: taskID, Attempt: attempt, Namespace: namespace}
+	actions = container
+	actions.Suffix = ActionsSuffix
+	for _, g := range grants {
+		right := Right{APIVersion: g.APIVersion, Kind: g.Kind, Namespace: g.Namespace, Name: g.Name}
+		if right.Verbs = g.Verbs; len(g.Verbs) > 0 {
+			container.Rights = append(container.Rights, right)
+		}
+		if right.Verbs = g.All(); len(right.Verbs) > 0 {
+			actions.Rights = append(actions.Rights, right)
+		}
+	}
+	return container, actions
+}
+
 // Grant makes the service account and gives it the rights: a Role and a RoleBinding in each namespace, a ClusterRole for
 // resources of the whole cluster. What exists is left as it is, so that it can be repeated. Kubernetes lets nobody grant
 // what they may not do themselves: that is ErrForbidden.
@@ -71,20 +95,61 @@ func (c *Client) Grant(ctx context.Context, spec RightsSpec) error {
 	return nil
 }
 
-// Revoke removes what Grant made for a task, in the namespaces given and in the whole cluster.
-func (c *Client) Revoke(ctx context.Context, taskID string, namespaces []string) error {
-	options := metav1.ListOptions{LabelSelector: LabelManagedBy + "=" + ManagedBy + "," + LabelTaskID + "=" + taskID}
-	background := metav1.DeletePropagationBackground
-	for _, resource := range []schema.GroupVersionResource{roleBindings, roles, serviceAccounts} {
-		for _, namespace := range namespaces {
-			err := c.dynamic.Resource(resource).Namespace(namespace).
-				DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, options)
-			if err != nil && !apierrors.IsNotFound(err) {
-				return classify("delete the "+resource.Resource+" of task "+taskID+" in "+namespace, err)
+// Revoke removes what Grant made for an attempt: in the namespaces of its rights, that of its service accounts, and the
+// whole cluster. What is not there is no error.
+func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, accounts string, namespaces ...string) error {
+	options := metav1.ListOptions{LabelSelector: fmt.Sprintf("%s=%s,%s=%s,%s=%d",
+		LabelManagedBy, ManagedBy, LabelTaskID, taskID, LabelAttempt, attempt)}
+	for _, namespace := range append(slices.Clone(namespaces), "") {
+		kinds := []schema.GroupVersionResource{roleBindings, roles}
+		if namespace == "" {
+			kinds = []schema.GroupVersionResource{clusterRoleBindings, clusterRoles}
+		}
+		for _, resource := range kinds {
+			if err := c.removeAll(ctx, resource, namespace, options); err != nil {
+				return err
 			}
 		}
 	}
-	return nil
+	return c.removeAll(ctx, serviceAccounts, accounts, options)
+}
+
+func (c *Client) removeAll(ctx context.Context, resource schema.GroupVersionResource, namespace string, options metav1.ListOptions) error {
+	background := metav1.DeletePropagationBackground
+	err := c.dynamic.Resource(resource).Namespace(namespace).
+		DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, options)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return classify(fmt.Sprintf("delete %s in %q", resource.Resource, namespace), err)
+}
+
+// Identity is a service account that Grant made.
+type Identity struct {
+	TaskID  string
+	Attempt int
+}
+
+// ListIdentities lists those that there are in a namespace, page by page.
+func (c *Client) ListIdentities(ctx context.Context, namespace string) ([]Identity, error) {
+	var found []Identity
+	options := metav1.ListOptions{LabelSelector: LabelManagedBy + "=" + ManagedBy + "," + LabelTaskID, Limit: pageSize}
+	for {
+		page, err := c.dynamic.Resource(serviceAccounts).Namespace(namespace).List(ctx, options)
+		if err != nil {
+			return nil, classify("list service accounts", err)
+		}
+		for _, item := range page.Items {
+			attempt, err := strconv.ParseInt(item.GetLabels()[LabelAttempt], 10, 16)
+			if err != nil {
+				continue // somebody else's
+			}
+			found = append(found, Identity{TaskID: item.GetLabels()[LabelTaskID], Attempt: int(attempt)})
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return found, nil
+		}
+	}
 }
 
 // rules are the RBAC rules by namespace; "" is the whole cluster.
@@ -95,6 +160,9 @@ func (c *Client) rules(ctx context.Context, rights []Right) (map[string][]any, e
 			continue
 		}
 		mapping, err := c.Resolve(ctx, r.APIVersion, r.Kind)
+		if errors.Is(err, ErrNotFound) { // There is nothing to have a right to, yet.
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("rights on %s %s: %w", r.Kind, r.Name, err)
 		}

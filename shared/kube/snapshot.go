@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/manifest"
 )
 
@@ -21,15 +22,8 @@ const (
 	MaxSnapshot = manifest.MaxObjects
 )
 
-// Target names the resources that a task is about: one by its name; or, without a name, those of a kind in a namespace,
-// or in the whole cluster, that a label selector matches, which may be empty.
-type Target struct {
-	APIVersion    string
-	Kind          string
-	Namespace     string
-	Name          string
-	LabelSelector string
-}
+// Target names the resources that a snapshot is of.
+type Target = grant.Target
 
 // Snapshot is the live state of targets.
 type Snapshot struct {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,4 +56,15 @@ func (c *Client) Revert(ctx context.Context, r manifest.Reversion, live *unstruc
 		_, err = client.Update(ctx, content, metav1.UpdateOptions{FieldManager: fieldManager, DryRun: dryRun(dry)})
 	}
 	return classify(operation, err)
+}
+
+// CompareForUndo orders reversions so that each finds what it needs: what is created again comes first, a namespace before
+// what is in it, and what is deleted goes last, the other way round.
+func CompareForUndo(a, b manifest.Reversion) int {
+	rank := map[manifest.Op]int{manifest.Created: 0, manifest.Modified: 1, manifest.Deleted: 2}
+	byKind := cmp.Compare(order(a.Ref.Kind), order(b.Ref.Kind))
+	if a.Op == manifest.Deleted {
+		byKind = -byKind
+	}
+	return cmp.Or(cmp.Compare(rank[a.Op], rank[b.Op]), byKind)
 }

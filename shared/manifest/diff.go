@@ -53,23 +53,23 @@ type Field struct {
 // Empty says that nothing differs.
 func (d Diff) Empty() bool { return len(d.Changes) == 0 && d.Unified == "" }
 
-// pair is a resource before and after; nil where there is none.
-type pair struct {
-	before, after *Object
-}
+// Pair is a resource before and after; nil where there is none.
+type Pair struct{ Before, After *Object }
 
-func (p pair) ref() Ref {
-	if p.after != nil {
-		return p.after.Ref
+// Ref names it, as it is after if it is there then.
+func (p Pair) Ref() Ref {
+	if p.After != nil {
+		return p.After.Ref
 	}
-	return p.before.Ref
+	return p.Before.Ref
 }
 
-func (p pair) op() Op {
+// Op is what became of it.
+func (p Pair) Op() Op {
 	switch {
-	case p.before == nil:
+	case p.Before == nil:
 		return Created
-	case p.after == nil:
+	case p.After == nil:
 		return Deleted
 	default:
 		return Modified
@@ -78,18 +78,18 @@ func (p pair) op() Op {
 
 // Compare tells how the resources differ. Order does not matter; of two objects with one name the later counts.
 func Compare(before, after []Object) Diff {
-	pairs := differing(before, after)
+	pairs := Changed(before, after)
 	diff := Diff{Changes: make([]Change, 0, len(pairs))}
 	var identity strings.Builder
 	unified := &limited{most: MaxUnified}
 	var phrases []string
 	for _, pair := range pairs {
-		change := Change{Ref: pair.ref(), Op: pair.op()}
+		change := Change{Ref: pair.Ref(), Op: pair.Op()}
 		if change.Op == Modified {
-			change.Fields = compareFields(pair.before.content, pair.after.content)
+			change.Fields = compareFields(pair.Before.content, pair.After.content)
 		}
 		diff.Changes = append(diff.Changes, change)
-		fmt.Fprintf(&identity, "%s %q %s %s\n", change.Op, change.Ref.path(), digestOf(pair.before), digestOf(pair.after))
+		fmt.Fprintf(&identity, "%s %q %s %s\n", change.Op, change.Ref.path(), digestOf(pair.Before), digestOf(pair.After))
 		unified.write(pair.unified)
 		phrases = append(phrases, summarize(change, pair))
 	}
@@ -112,20 +112,20 @@ func FromText(text string) (Diff, error) {
 	return Diff{Changes: []Change{}, Digest: digest([]byte(text)), Unified: text, Summary: summarizeText(text)}, nil
 }
 
-// differing pairs resources by name and leaves out those that are equal.
-func differing(before, after []Object) []pair {
-	paired := map[Ref]pair{}
+// Changed pairs resources by name and leaves out those that are equal.
+func Changed(before, after []Object) []Pair {
+	paired := map[Ref]Pair{}
 	for i := range before {
-		paired[before[i].Ref.Identity()] = pair{before: &before[i]}
+		paired[before[i].Ref.Identity()] = Pair{Before: &before[i]}
 	}
 	for i := range after {
 		key := after[i].Ref.Identity()
-		paired[key] = pair{before: paired[key].before, after: &after[i]}
+		paired[key] = Pair{Before: paired[key].Before, After: &after[i]}
 	}
-	maps.DeleteFunc(paired, func(_ Ref, p pair) bool {
-		return p.before != nil && p.after != nil && string(p.before.bytes) == string(p.after.bytes)
+	maps.DeleteFunc(paired, func(_ Ref, p Pair) bool {
+		return p.Before != nil && p.After != nil && string(p.Before.bytes) == string(p.After.bytes)
 	})
-	return slices.SortedFunc(maps.Values(paired), func(a, b pair) int { return CompareRefs(a.ref(), b.ref()) })
+	return slices.SortedFunc(maps.Values(paired), func(a, b Pair) int { return CompareRefs(a.Ref(), b.Ref()) })
 }
 
 func digestOf(object *Object) string {

@@ -31,9 +31,9 @@ func (r Reversion) Possible() bool { return len(r.Conflicts)+len(r.Lost) == 0 }
 // live is the resource as the API server has it now, nil for none; it is not changed. It is a merge of three: what
 // others have changed since in other fields stays. salt is that of the objects.
 func Revert(before, after *Object, live map[string]any, salt []byte) (Reversion, error) {
-	change := pair{before, after}
-	r := reverter{salt: salt, result: Reversion{Ref: change.ref()}}
-	switch change.op() {
+	change := Pair{before, after}
+	r := reverter{salt: salt, result: Reversion{Ref: change.Ref()}}
+	switch change.Op() {
 	case Created:
 		return r.remove(after, live)
 	case Deleted:

@@ -15,12 +15,12 @@ const maxPhrases = 12
 const maxPhraseValue = 80
 
 // summarize says in one line what changed: "Deployment graf/web: container app memory limit 128Mi → 256Mi".
-func summarize(change Change, p pair) string {
+func summarize(change Change, p Pair) string {
 	switch change.Op {
 	case Created:
-		return change.Ref.String() + " created" + details(p.after)
+		return change.Ref.String() + " created" + details(p.After)
 	case Deleted:
-		return change.Ref.String() + " deleted" + details(p.before)
+		return change.Ref.String() + " deleted" + details(p.Before)
 	case Modified:
 	}
 	phrases := make([]string, 0, len(change.Fields))

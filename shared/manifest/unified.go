@@ -11,13 +11,13 @@ import (
 const contextLines = 3
 
 // unified is the unified diff of one resource as YAML.
-func (p pair) unified() string {
+func (p Pair) unified() string {
 	oldLabel, newLabel, oldText, newText := "/dev/null", "/dev/null", "", ""
-	if p.before != nil {
-		oldLabel, oldText = "before/"+p.before.Ref.path(), p.before.YAML()
+	if p.Before != nil {
+		oldLabel, oldText = "before/"+p.Before.Ref.path(), p.Before.YAML()
 	}
-	if p.after != nil {
-		newLabel, newText = "after/"+p.after.Ref.path(), p.after.YAML()
+	if p.After != nil {
+		newLabel, newText = "after/"+p.After.Ref.path(), p.After.YAML()
 	}
 	diff, err := udiff.ToUnifiedDiff(oldLabel, newLabel, oldText, udiff.Lines(oldText, newText), contextLines)
 	if err != nil { // Only edits that contradict each other.

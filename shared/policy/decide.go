@@ -158,6 +158,9 @@ func (p *Policy) decision(allow bool, at place, line int, needed *approval, what
 }
 
 func (p *Policy) none(what string, t Task, notes []string) Decision {
+	if len(p.rules) == 0 {
+		return Decision{Reason: "there is no rule, so nothing is allowed: name a policy in GRAF_POLICY_FILE", Version: p.Version}
+	}
 	reason := fmt.Sprintf("no rule allows %s for caller %s", what, t.Caller)
 	if t.Project != "" {
 		reason += " and project " + t.Project

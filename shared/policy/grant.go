@@ -1,29 +1,30 @@
 package policy
 
-// Grant is what a task may do with one resource, as far as that is known before it does it: what its Kubernetes rights
-// are made of.
-type Grant struct {
-	Resource Resource `json:"resource"`
-	// Verbs are those that are allowed whatever the object is: the container itself may have them.
-	Verbs []string `json:"verbs,omitempty"`
-	// Checked are those that are allowed for some objects, or once approved: they are for the action service alone,
-	// which asks the policy each time.
-	Checked []string `json:"checked,omitempty"`
+import (
+	"strings"
+
+	"github.com/graf-run/graf/shared/grant"
+)
+
+func resourceOf(t grant.Target) Resource {
+	group, _, found := strings.Cut(t.APIVersion, "/")
+	if !found {
+		group = ""
+	}
+	return Resource{APIGroup: group, Kind: t.Kind, Namespace: t.Namespace, Name: t.Name}
 }
 
-// Empty reports whether nothing is allowed.
-func (g Grant) Empty() bool { return len(g.Verbs)+len(g.Checked) == 0 }
-
-// Grants says what a task may do with each of the resources, in their order.
-func (p *Policy) Grants(t Task, resources []Resource) []Grant {
+// Grants says what a task may do with each of the targets, in their order.
+func (p *Policy) Grants(t Task, targets []grant.Target) []grant.Grant {
 	variables := t.scope()
 	rules, err := p.applies(t, variables)
 	if err != nil { // Decide says so, too.
 		rules = nil
 	}
-	grants := make([]Grant, len(resources))
-	for i, r := range resources {
-		grants[i].Resource = r
+	grants := make([]grant.Grant, len(targets))
+	for i, target := range targets {
+		grants[i].Target = target
+		r := resourceOf(target)
 		variables[varResource], variables[varObject], variables[varForce] = r.variables(), nil, false
 		for _, verb := range Verbs() {
 			variables[varVerb] = verb

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/policy"
 )
 
@@ -162,13 +163,18 @@ func TestExecute(t *testing.T) {
 
 func TestGrants(t *testing.T) {
 	t.Parallel()
-	resources := []policy.Resource{deployment, named(deployment, "old-shop"), configMap, {Kind: "Pod", Namespace: "kube-system"}}
-	got := parse(t, example).Grants(web, resources)
-	want := []policy.Grant{
-		{Resource: resources[0], Verbs: []string{"get", "list", "watch"}, Checked: []string{"create", "patch"}},
-		{Resource: resources[1], Verbs: []string{"get", "list", "watch"}, Checked: []string{"create", "patch", "delete"}},
-		{Resource: resources[2], Verbs: []string{"get", "list", "watch", "create", "patch"}},
-		{Resource: resources[3]},
+	targets := []grant.Target{
+		{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "web-live", Name: "shop"},
+		{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "web-live", Name: "old-shop"},
+		{APIVersion: "v1", Kind: "ConfigMap", Namespace: "web-live", LabelSelector: "app=shop"},
+		{APIVersion: "v1", Kind: "Pod", Namespace: "kube-system"},
+	}
+	got := parse(t, example).Grants(web, targets)
+	want := []grant.Grant{
+		{Target: targets[0], Verbs: []string{"get", "list", "watch"}, Checked: []string{"create", "patch"}},
+		{Target: targets[1], Verbs: []string{"get", "list", "watch"}, Checked: []string{"create", "patch", "delete"}},
+		{Target: targets[2], Verbs: []string{"get", "list", "watch", "create", "patch"}},
+		{Target: targets[3]},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -181,7 +187,13 @@ func TestGrantsAgreeWithDecide(t *testing.T) {
 	t.Parallel()
 	p := parse(t, example)
 	resources := []policy.Resource{deployment, named(deployment, "old-shop"), configMap, {Kind: "Node"}}
-	for i, grant := range p.Grants(web, resources) {
+	var targets []grant.Target
+	for _, r := range resources {
+		targets = append(targets, grant.Target{
+			APIVersion: strings.TrimPrefix(r.APIGroup+"/v1", "/"), Kind: r.Kind, Namespace: r.Namespace, Name: r.Name,
+		})
+	}
+	for i, grant := range p.Grants(web, targets) {
 		for _, verb := range policy.Verbs() {
 			granted := strings.Contains(strings.Join(grant.Verbs, " "), verb)
 			checked := strings.Contains(strings.Join(grant.Checked, " "), verb)
@@ -215,7 +227,7 @@ rules:
 	if d := p.Decide(policy.Action{Verb: "patch", Resource: deployment, Object: plain}); !d.Allowed {
 		t.Errorf("got %+v", d)
 	}
-	if g := p.Grants(policy.Task{}, []policy.Resource{deployment}); len(g[0].Verbs) > 0 || len(g[0].Checked) != len(policy.Verbs()) {
+	if g := p.Grants(policy.Task{}, []grant.Target{{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "web-live"}}); len(g[0].Verbs) > 0 || len(g[0].Checked) != len(policy.Verbs()) {
 		t.Errorf("got %+v", g)
 	}
 }

@@ -6,11 +6,13 @@ WITH task AS (
     INSERT INTO codex_tasks
         (id, caller, idempotency_key, request_digest, updated_by, prompt, target_resources,
          namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds,
-         max_attempts, tags, metadata, manifest_salt, trace_parent)
+         max_attempts, tags, metadata, manifest_salt, trace_parent,
+         status, project, policy_version, policy_rule, grants)
     VALUES
         (@id, @caller, @idempotency_key, @request_digest, @updated_by, @prompt, @target_resources,
          @namespaces::text[], @resource_kinds::text[], @orchestration_mode, @agent, @priority, @timeout_seconds,
-         @max_attempts, @tags::text[], @metadata, @manifest_salt, @trace_parent)
+         @max_attempts, @tags::text[], @metadata, @manifest_salt, @trace_parent,
+         @status, @project, sqlc.narg(policy_version), @policy_rule, @grants)
     ON CONFLICT (caller, idempotency_key) DO NOTHING
     RETURNING id, created_at
 ), token AS (
@@ -21,6 +23,15 @@ WITH task AS (
     INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest)
     SELECT @snapshot_id, task.id, 'before', 0, sqlc.narg(snapshot_manifests)::json, @snapshot_digest FROM task
     WHERE sqlc.narg(snapshot_manifests)::json IS NOT NULL
+), applied AS (
+    INSERT INTO codex_task_manifests (task_id, manifests)
+    SELECT task.id, sqlc.narg(apply_manifests)::json FROM task
+    WHERE sqlc.narg(apply_manifests)::json IS NOT NULL
+), approvals AS (
+    INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
+    SELECT a.id, task.id, a.subject, a.description, a.rule, sqlc.narg(policy_version)::text, a.approvers, a.reason
+    FROM task, jsonb_to_recordset(@approvals::jsonb)
+        AS a (id uuid, subject text, description text, rule text, approvers text[], reason text)
 )
 SELECT task.created_at FROM task;
 

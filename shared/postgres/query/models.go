@@ -12,6 +12,39 @@ import (
 	pgvector "github.com/pgvector/pgvector-go"
 )
 
+type Action struct {
+	ID            int64
+	TaskID        uuid.UUID
+	Attempt       int16
+	Actor         string
+	Verb          string
+	Resource      json.RawMessage
+	DryRun        bool
+	Force         bool
+	Outcome       string
+	Rule          string
+	PolicyVersion *string
+	Reason        string
+	DiffDigest    *string
+	OccurredAt    time.Time
+}
+
+type Approval struct {
+	ID            uuid.UUID
+	TaskID        uuid.UUID
+	Subject       string
+	Description   string
+	Rule          string
+	PolicyVersion string
+	Approvers     []string
+	Reason        string
+	RequestedAt   time.Time
+	Decision      *string
+	DecidedBy     *string
+	DecidedAt     *time.Time
+	Comment       *string
+}
+
 type Artifact struct {
 	ID            uuid.UUID
 	TaskID        uuid.UUID
@@ -48,22 +81,6 @@ type Attempt struct {
 	FinishedAt         *time.Time
 }
 
-type CodexApproval struct {
-	ID            uuid.UUID
-	TaskID        uuid.UUID
-	Subject       string
-	Description   string
-	Rule          string
-	PolicyVersion string
-	Approvers     []string
-	Reason        string
-	RequestedAt   time.Time
-	Decision      *string
-	DecidedBy     *string
-	DecidedAt     *time.Time
-	Comment       *string
-}
-
 type CodexEmbeddingClaim struct {
 	ContentHash  []byte
 	Model        string
@@ -78,46 +95,6 @@ type CodexMemoryContent struct {
 	EmbeddedAs     *string
 	EmbeddingError *string
 	CreatedAt      time.Time
-}
-
-type CodexPolicy struct {
-	Version   string
-	Content   string
-	InForceAt time.Time
-	CreatedAt time.Time
-}
-
-type CodexTaskAction struct {
-	ID            int64
-	TaskID        uuid.UUID
-	Attempt       int16
-	Actor         string
-	Verb          string
-	Resource      json.RawMessage
-	DryRun        bool
-	Force         bool
-	Outcome       string
-	Rule          string
-	PolicyVersion *string
-	Reason        string
-	DiffDigest    *string
-	OccurredAt    time.Time
-}
-
-type CodexTaskManifest struct {
-	TaskID    uuid.UUID
-	Manifests json.RawMessage
-}
-
-type CodexUndo struct {
-	ID          uuid.UUID
-	TaskID      uuid.UUID
-	RequestedBy string
-	DryRun      bool
-	RequestedAt time.Time
-	Status      string
-	Result      json.RawMessage
-	FinishedAt  *time.Time
 }
 
 type DeadLetter struct {
@@ -152,6 +129,11 @@ type Event struct {
 	ReceivedAt time.Time
 }
 
+type Manifests struct {
+	TaskID    uuid.UUID
+	Manifests json.RawMessage
+}
+
 type Memory struct {
 	ID            uuid.UUID
 	TaskID        uuid.UUID
@@ -170,6 +152,13 @@ type OutboxRow struct {
 	Event        json.RawMessage
 	ClaimedUntil time.Time
 	CreatedAt    time.Time
+}
+
+type Policy struct {
+	Version   string
+	Content   string
+	InForceAt time.Time
+	CreatedAt time.Time
 }
 
 type Recall struct {
@@ -256,4 +245,15 @@ type Transition struct {
 	DiffDigest *string
 	Reason     *string
 	OccurredAt time.Time
+}
+
+type Undo struct {
+	ID          uuid.UUID
+	TaskID      uuid.UUID
+	RequestedBy string
+	DryRun      bool
+	RequestedAt time.Time
+	Status      string
+	Result      json.RawMessage
+	FinishedAt  *time.Time
 }

@@ -7,6 +7,9 @@ package query
 
 import (
 	"context"
+	"encoding/json"
+
+	"github.com/google/uuid"
 )
 
 const getNewestPolicy = `-- name: GetNewestPolicy :one
@@ -18,6 +21,50 @@ func (q *Queries) GetNewestPolicy(ctx context.Context) (string, error) {
 	var content string
 	err := row.Scan(&content)
 	return content, err
+}
+
+const insertActions = `-- name: InsertActions :exec
+INSERT INTO codex_task_actions
+    (task_id, attempt, actor, verb, resource, dry_run, force, outcome, rule, policy_version, reason, diff_digest)
+SELECT $1::uuid, $2::smallint, $3::text, $4::text, a.resource, $5::boolean, $6::boolean,
+       a.outcome, a.rule, nullif(a.policy_version, ''), a.reason, nullif(a.diff_digest, '')
+FROM (SELECT unnest($7::jsonb[]) AS resource, unnest($8::text[]) AS outcome, unnest($9::text[]) AS rule,
+             unnest($10::text[]) AS policy_version, unnest($11::text[]) AS reason,
+             unnest($12::text[]) AS diff_digest) AS a
+`
+
+type InsertActionsParams struct {
+	TaskID         uuid.UUID
+	Attempt        int16
+	Actor          string
+	Verb           string
+	DryRun         bool
+	Force          bool
+	Resources      []json.RawMessage
+	Outcomes       []string
+	Rules          []string
+	PolicyVersions []string
+	Reasons        []string
+	DiffDigests    []string
+}
+
+// InsertActions adds to the audit, in the order of the arrays.
+func (q *Queries) InsertActions(ctx context.Context, arg InsertActionsParams) error {
+	_, err := q.db.Exec(ctx, insertActions,
+		arg.TaskID,
+		arg.Attempt,
+		arg.Actor,
+		arg.Verb,
+		arg.DryRun,
+		arg.Force,
+		arg.Resources,
+		arg.Outcomes,
+		arg.Rules,
+		arg.PolicyVersions,
+		arg.Reasons,
+		arg.DiffDigests,
+	)
+	return err
 }
 
 const notePolicy = `-- name: NotePolicy :exec

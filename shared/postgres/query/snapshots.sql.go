@@ -13,34 +13,117 @@ import (
 )
 
 const getAfterSnapshot = `-- name: GetAfterSnapshot :one
-SELECT manifests, diff FROM codex_task_snapshots
+SELECT manifests, diff, live FROM codex_task_snapshots
 WHERE task_id = $1 AND attempt = $2 AND type = 'after'
-ORDER BY event_sequence DESC NULLS FIRST LIMIT 1
+ORDER BY live DESC, event_sequence DESC NULLS FIRST LIMIT 1
 `
 
 type GetAfterSnapshotRow struct {
 	Manifests json.RawMessage
 	Diff      *string
+	Live      bool
 }
 
-// GetAfterSnapshot reads what the attempt reported last of the state it left.
+// GetAfterSnapshot reads the state that the attempt left: as the cluster has
+// it, or else as the agent reported it last.
 func (q *Queries) GetAfterSnapshot(ctx context.Context, taskID uuid.UUID, attempt int16) (GetAfterSnapshotRow, error) {
 	row := q.db.QueryRow(ctx, getAfterSnapshot, taskID, attempt)
 	var i GetAfterSnapshotRow
-	err := row.Scan(&i.Manifests, &i.Diff)
+	err := row.Scan(&i.Manifests, &i.Diff, &i.Live)
 	return i, err
+}
+
+const getAppliedManifests = `-- name: GetAppliedManifests :one
+SELECT manifests FROM codex_task_manifests WHERE task_id = $1
+`
+
+// GetAppliedManifests reads what is to be applied before the first attempt.
+func (q *Queries) GetAppliedManifests(ctx context.Context, taskID uuid.UUID) (json.RawMessage, error) {
+	row := q.db.QueryRow(ctx, getAppliedManifests, taskID)
+	var manifests json.RawMessage
+	err := row.Scan(&manifests)
+	return manifests, err
 }
 
 const getBeforeManifests = `-- name: GetBeforeManifests :one
 SELECT manifests FROM codex_task_snapshots
 WHERE task_id = $1 AND type = 'before' AND manifests IS NOT NULL
-ORDER BY created_at LIMIT 1
+ORDER BY (live = $2::boolean) DESC, created_at LIMIT 1
 `
 
-// GetBeforeManifests reads the resources as they were before the task.
-func (q *Queries) GetBeforeManifests(ctx context.Context, taskID uuid.UUID) (json.RawMessage, error) {
-	row := q.db.QueryRow(ctx, getBeforeManifests, taskID)
+// GetBeforeManifests reads the resources as they were before the task: as the
+// cluster had them or as its submitter said, that which is asked for if there
+// are both.
+func (q *Queries) GetBeforeManifests(ctx context.Context, taskID uuid.UUID, preferLive bool) (json.RawMessage, error) {
+	row := q.db.QueryRow(ctx, getBeforeManifests, taskID, preferLive)
 	var manifests json.RawMessage
 	err := row.Scan(&manifests)
 	return manifests, err
+}
+
+const getLiveChange = `-- name: GetLiveChange :one
+SELECT b.manifests AS before, a.manifests AS after
+FROM codex_task_snapshots b JOIN codex_task_snapshots a ON a.task_id = b.task_id
+WHERE b.task_id = $1 AND b.live AND b.type = 'before' AND a.live AND a.type = 'after'
+ORDER BY a.attempt DESC LIMIT 1
+`
+
+type GetLiveChangeRow struct {
+	Before json.RawMessage
+	After  json.RawMessage
+}
+
+// GetLiveChange reads a task's resources as the cluster had them before the
+// first attempt and after the last one that was looked at.
+func (q *Queries) GetLiveChange(ctx context.Context, taskID uuid.UUID) (GetLiveChangeRow, error) {
+	row := q.db.QueryRow(ctx, getLiveChange, taskID)
+	var i GetLiveChangeRow
+	err := row.Scan(&i.Before, &i.After)
+	return i, err
+}
+
+const hasLiveSnapshot = `-- name: HasLiveSnapshot :one
+SELECT EXISTS (
+    SELECT FROM codex_task_snapshots
+    WHERE task_id = $1 AND type = $2 AND attempt = $3 AND live)
+`
+
+func (q *Queries) HasLiveSnapshot(ctx context.Context, taskID uuid.UUID, type_ string, attempt int16) (bool, error) {
+	row := q.db.QueryRow(ctx, hasLiveSnapshot, taskID, type_, attempt)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const insertLiveSnapshot = `-- name: InsertLiveSnapshot :exec
+INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest, live, absent)
+SELECT $1, $2, $3::text, $4::smallint, $5::json, $6, true, $7
+WHERE NOT EXISTS (
+    SELECT FROM codex_task_snapshots
+    WHERE task_id = $2 AND type = $3::text AND attempt = $4::smallint AND live)
+`
+
+type InsertLiveSnapshotParams struct {
+	ID        uuid.UUID
+	TaskID    uuid.UUID
+	Type      string
+	Attempt   int16
+	Manifests json.RawMessage
+	Digest    string
+	Absent    json.RawMessage
+}
+
+// InsertLiveSnapshot stores what was read from the cluster, once for each
+// attempt and type: the first reading is the right one.
+func (q *Queries) InsertLiveSnapshot(ctx context.Context, arg InsertLiveSnapshotParams) error {
+	_, err := q.db.Exec(ctx, insertLiveSnapshot,
+		arg.ID,
+		arg.TaskID,
+		arg.Type,
+		arg.Attempt,
+		arg.Manifests,
+		arg.Digest,
+		arg.Absent,
+	)
+	return err
 }

@@ -155,21 +155,32 @@ WITH task AS (
     INSERT INTO codex_tasks
         (id, caller, idempotency_key, request_digest, updated_by, prompt, target_resources,
          namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds,
-         max_attempts, tags, metadata, manifest_salt, trace_parent)
+         max_attempts, tags, metadata, manifest_salt, trace_parent,
+         status, project, policy_version, policy_rule, grants)
     VALUES
         ($1, $2, $3, $4, $5, $6, $7,
          $8::text[], $9::text[], $10, $11, $12, $13,
-         $14, $15::text[], $16, $17, $18)
+         $14, $15::text[], $16, $17, $18,
+         $19, $20, $21, $22, $23)
     ON CONFLICT (caller, idempotency_key) DO NOTHING
     RETURNING id, created_at
 ), token AS (
     INSERT INTO codex_task_tokens (token_hash, task_id, issued_to)
-    SELECT $19::bytea, task.id, 'submitter' FROM task
-    WHERE $19::bytea IS NOT NULL
+    SELECT $24::bytea, task.id, 'submitter' FROM task
+    WHERE $24::bytea IS NOT NULL
 ), snapshot AS (
     INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest)
-    SELECT $20, task.id, 'before', 0, $21::json, $22 FROM task
-    WHERE $21::json IS NOT NULL
+    SELECT $25, task.id, 'before', 0, $26::json, $27 FROM task
+    WHERE $26::json IS NOT NULL
+), applied AS (
+    INSERT INTO codex_task_manifests (task_id, manifests)
+    SELECT task.id, $28::json FROM task
+    WHERE $28::json IS NOT NULL
+), approvals AS (
+    INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
+    SELECT a.id, task.id, a.subject, a.description, a.rule, $21::text, a.approvers, a.reason
+    FROM task, jsonb_to_recordset($29::jsonb)
+        AS a (id uuid, subject text, description text, rule text, approvers text[], reason text)
 )
 SELECT task.created_at FROM task
 `
@@ -193,10 +204,17 @@ type InsertSubmissionParams struct {
 	Metadata          json.RawMessage
 	ManifestSalt      []byte
 	TraceParent       string
+	Status            string
+	Project           string
+	PolicyVersion     *string
+	PolicyRule        string
+	Grants            json.RawMessage
 	TokenHash         []byte
 	SnapshotID        uuid.UUID
 	SnapshotManifests json.RawMessage
 	SnapshotDigest    string
+	ApplyManifests    json.RawMessage
+	Approvals         json.RawMessage
 }
 
 // InsertSubmission stores a new task with its token and its snapshot, each if
@@ -222,10 +240,17 @@ func (q *Queries) InsertSubmission(ctx context.Context, arg InsertSubmissionPara
 		arg.Metadata,
 		arg.ManifestSalt,
 		arg.TraceParent,
+		arg.Status,
+		arg.Project,
+		arg.PolicyVersion,
+		arg.PolicyRule,
+		arg.Grants,
 		arg.TokenHash,
 		arg.SnapshotID,
 		arg.SnapshotManifests,
 		arg.SnapshotDigest,
+		arg.ApplyManifests,
+		arg.Approvals,
 	)
 	if err != nil {
 		return nil, err

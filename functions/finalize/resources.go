@@ -1,0 +1,100 @@
+package finalize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/graf-run/graf/shared/grant"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/snapshot"
+)
+
+// readAfter stores the task's resources as the attempt has left them, read with the rights of the attempt's actions. A
+// cluster that is away is an error: the end waits until it is back. What cannot be read at all is left out; the diff is
+// then of what the agent reported.
+func (f *Finalizer) readAfter(ctx context.Context, q *query.Queries, task query.Task) error {
+	grants, err := grant.Parse(task.Grants)
+	if err != nil {
+		return err
+	}
+	targets := grant.Readable(grants)
+	if len(targets) == 0 {
+		return nil
+	}
+	before, err := q.HasLiveSnapshot(ctx, task.ID, snapshot.Before, 0)
+	if err != nil || !before { // Its launch has failed, and so nothing was changed.
+		return err
+	}
+	if known, err := q.HasLiveSnapshot(ctx, task.ID, snapshot.After, task.Attempt); err != nil || known {
+		return err
+	}
+	_, actions := kube.Identities(task.ID.String(), int(task.Attempt), f.config.Namespace, grants)
+	acting, err := f.resources.As(actions.Namespace, actions.Name())
+	if err != nil {
+		return err
+	}
+	state, err := acting.Snapshot(ctx, targets, task.ManifestSalt)
+	switch {
+	case errors.Is(err, kube.ErrUnavailable):
+		return fmt.Errorf("read what the task has left: %w", err)
+	case err != nil:
+		f.log.WarnContext(ctx, "what the task has left could not be read", "task", task.ID, "error", err)
+		return nil
+	}
+	return snapshot.Store(ctx, q, task.ID, snapshot.After, task.Attempt, state)
+}
+
+// revoke takes an attempt's rights away. Should that be cut off, the sweep does it.
+func (f *Finalizer) revoke(ctx context.Context, task query.Task, attempt int) {
+	grants, err := grant.Parse(task.Grants)
+	if err == nil && len(grants) > 0 {
+		err = f.resources.Revoke(ctx, task.ID.String(), attempt, f.config.Namespace, grant.Namespaces(grants)...)
+	}
+	if err != nil {
+		f.log.WarnContext(ctx, "rights not taken away; the sweep will", "task", task.ID, "attempt", attempt, "error", err)
+	}
+}
+
+// revokeEnded takes away the rights of attempts that have ended.
+func (f *Finalizer) revokeEnded(ctx context.Context) error {
+	identities, err := f.resources.ListIdentities(ctx, f.config.Namespace)
+	if err != nil {
+		return fmt.Errorf("list the identities of attempts: %w", err)
+	}
+	var ids []string
+	var tasks []uuid.UUID
+	var attempts []int16
+	for _, i := range identities {
+		task, err := uuid.Parse(i.TaskID)
+		if err != nil {
+			continue
+		}
+		ids, tasks = append(ids, limiter.AttemptID(i.TaskID, i.Attempt)), append(tasks, task)
+		attempts = append(attempts, int16(i.Attempt)) //nolint:gosec // kube.ListIdentities takes no more
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	q := query.New(f.pool)
+	ended, err := q.ListEnded(ctx, ids, tasks, attempts)
+	if err != nil {
+		return fmt.Errorf("compare identities with tasks: %w", err)
+	}
+	for _, id := range ended {
+		name, attempt, err := limiter.ParseAttemptID(id)
+		if err != nil {
+			return err
+		}
+		task, err := q.GetTask(ctx, uuid.MustParse(name))
+		if err != nil {
+			return fmt.Errorf("read task %s: %w", name, err)
+		}
+		f.revoke(ctx, task, attempt)
+	}
+	return nil
+}

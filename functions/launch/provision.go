@@ -1,0 +1,181 @@
+package launch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/graf-run/graf/shared/grant"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/manifest"
+	"github.com/graf-run/graf/shared/memory"
+	"github.com/graf-run/graf/shared/postgres"
+	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/redact"
+	"github.com/graf-run/graf/shared/snapshot"
+)
+
+const (
+	// grantedWithin is how long rights that were just given are waited for: the API server's authorizer reads them
+	// from a watch.
+	grantedWithin = 5 * time.Second
+	grantedRetry  = 20 * time.Millisecond
+)
+
+// provision readies the cluster for an attempt of a task that may act there. It makes the attempt's two identities, that
+// of its container and that of its actions; before the first attempt it then reads the task's resources, and applies
+// its manifests. It returns the container's service account, "" for none. Doing it again changes nothing.
+func (l *Launcher) provision(ctx context.Context, task query.Task) (account string, err error) {
+	grants, err := grant.Parse(task.Grants)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	if !slices.ContainsFunc(grants, func(g grant.Grant) bool { return len(g.All()) > 0 }) {
+		return l.execution.ServiceAccount, nil
+	}
+	container, actions := kube.Identities(task.ID.String(), int(task.Attempt), l.execution.Namespace, grants)
+	for _, identity := range []kube.RightsSpec{container, actions} {
+		if err := l.resources.Grant(ctx, identity); err != nil {
+			return "", err
+		}
+	}
+	if task.Attempt == 1 {
+		acting, err := l.resources.As(actions.Namespace, actions.Name())
+		if err != nil {
+			return "", err
+		}
+		if err := l.readBefore(ctx, task, acting, grants); err != nil {
+			return "", err
+		}
+		if err := l.applyManifests(ctx, task, acting); err != nil {
+			return "", err
+		}
+	}
+	if len(container.Rights) == 0 {
+		return l.execution.ServiceAccount, nil
+	}
+	return container.Name(), nil
+}
+
+// onceGranted does what needs rights that were just given.
+func onceGranted(ctx context.Context, do func() error) error {
+	for until := time.Now().Add(grantedWithin); ; {
+		err := do()
+		if !errors.Is(err, kube.ErrForbidden) || time.Now().After(until) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-time.After(grantedRetry):
+		}
+	}
+}
+
+// readBefore stores the resources as they are before the task does anything, and as memories.
+func (l *Launcher) readBefore(ctx context.Context, task query.Task, acting *kube.Client, grants []grant.Grant) error {
+	targets := grant.Readable(grants)
+	q := query.New(l.pool)
+	if known, err := q.HasLiveSnapshot(ctx, task.ID, snapshot.Before, 0); err != nil || known || len(targets) == 0 {
+		return err
+	}
+	var state kube.Snapshot
+	err := onceGranted(ctx, func() (err error) {
+		state, err = acting.Snapshot(ctx, targets, task.ManifestSalt)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read the resources of task %s: %w", task.ID, err)
+	}
+	parts := make([]memory.Part, len(state.Objects))
+	for i, object := range state.Objects {
+		parts[i] = memory.Part{
+			Kind: memory.KindBefore, Number: int64(i), Text: object.YAML(), Metadata: map[string]any{"resource": object.Ref},
+		}
+	}
+	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		q := query.New(tx)
+		if err := snapshot.Store(ctx, q, task.ID, snapshot.Before, 0, state); err != nil {
+			return err
+		}
+		return memory.Write(ctx, q, memory.Task{
+			ID: task.ID, Namespaces: task.Namespaces, ResourceKinds: task.ResourceKinds, Tags: task.Tags,
+		}, parts...)
+	})
+	if err != nil {
+		return fmt.Errorf("store the state before task %s: %w", task.ID, err)
+	}
+	return nil
+}
+
+// applyManifests applies what the task's submitter asked for, all of it as a dry run first.
+func (l *Launcher) applyManifests(ctx context.Context, task query.Task, acting *kube.Client) error {
+	stored, err := query.New(l.pool).GetAppliedManifests(ctx, task.ID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the manifests of task %s: %w", task.ID, err)
+	}
+	var manifests []map[string]any
+	if err := json.Unmarshal(stored, &manifests); err != nil {
+		return fmt.Errorf("%w: the manifests: %w", errUnreadable, err)
+	}
+	options := kube.ApplyOptions{FieldManager: kube.FieldManager(task.ID.String())}
+	var applied []manifest.Ref
+	err = onceGranted(ctx, func() (err error) {
+		applied, err = acting.ApplyAll(ctx, manifests, options)
+		return err
+	})
+	return errors.Join(err, l.audit(ctx, task, "apply", applied, err))
+}
+
+// audit notes what was done in the cluster on a task's behalf, and with what it ended if that was an error.
+func (l *Launcher) audit(ctx context.Context, task query.Task, verb string, done []manifest.Ref, failure error) error {
+	params := query.InsertActionsParams{TaskID: task.ID, Attempt: task.Attempt, Actor: actor, Verb: verb}
+	add := func(resource any, outcome, reason string) error {
+		encoded, err := json.Marshal(resource)
+		if err != nil {
+			return fmt.Errorf("encode an action: %w", err)
+		}
+		params.Resources, params.Outcomes = append(params.Resources, encoded), append(params.Outcomes, outcome)
+		params.Rules, params.Reasons = append(params.Rules, task.PolicyRule), append(params.Reasons, reason)
+		params.PolicyVersions = append(params.PolicyVersions, orEmpty(task.PolicyVersion))
+		params.DiffDigests = append(params.DiffDigests, "")
+		return nil
+	}
+	for _, ref := range done {
+		if err := add(ref, "done", ""); err != nil {
+			return err
+		}
+	}
+	if failure != nil {
+		outcome := "failed"
+		if errors.Is(failure, kube.ErrConflict) {
+			outcome = "conflict"
+		}
+		if err := add(map[string]string{"count": strconv.Itoa(len(done))}, outcome, postgres.Text(redact.Text(failure.Error()))); err != nil {
+			return err
+		}
+	}
+	if len(params.Resources) == 0 {
+		return nil
+	}
+	if err := query.New(l.pool).InsertActions(context.WithoutCancel(ctx), params); err != nil {
+		return fmt.Errorf("audit task %s: %w", task.ID, err)
+	}
+	return nil
+}
+
+func orEmpty(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
+}
