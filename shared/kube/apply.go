@@ -62,8 +62,9 @@ func (c *Client) Apply(ctx context.Context, content map[string]any, options Appl
 	object := (&unstructured.Unstructured{Object: content}).DeepCopy()
 	object.SetManagedFields(nil) // The API server refuses a manifest that says whose its fields are.
 	object.SetResourceVersion("")
+	object.SetUID("") // That of an export would make every cluster but its own refuse it.
 	ref := refOf(object)
-	client, err := c.resource(ctx, ref.APIVersion, ref.Kind, ref.Namespace)
+	client, err := c.object(ctx, ref)
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", ref, err)
 	}
@@ -86,7 +87,7 @@ func (c *Client) Apply(ctx context.Context, content map[string]any, options Appl
 
 // Remove deletes one resource in the foreground: what it owns goes first. One that is not there is no error.
 func (c *Client) Remove(ctx context.Context, ref manifest.Ref, dry bool) error {
-	client, err := c.resource(ctx, ref.APIVersion, ref.Kind, ref.Namespace)
+	client, err := c.object(ctx, ref)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}

@@ -71,16 +71,26 @@ func (c *Client) Grant(ctx context.Context, spec RightsSpec) error {
 	return nil
 }
 
-// Revoke removes what Grant made for a task, in the namespaces given and in the whole cluster.
+// Revoke removes what Grant made for a task, in the namespaces given and in the whole cluster. What is gone is no error.
 func (c *Client) Revoke(ctx context.Context, taskID string, namespaces []string) error {
 	options := metav1.ListOptions{LabelSelector: LabelManagedBy + "=" + ManagedBy + "," + LabelTaskID + "=" + taskID}
 	background := metav1.DeletePropagationBackground
-	for _, resource := range []schema.GroupVersionResource{roleBindings, roles, serviceAccounts} {
-		for _, namespace := range namespaces {
-			err := c.dynamic.Resource(resource).Namespace(namespace).
+	wholeCluster := []string{""}
+	for _, from := range []struct {
+		resource   schema.GroupVersionResource
+		namespaces []string
+	}{ // Bindings go first: without them the rest gives no rights.
+		{clusterRoleBindings, wholeCluster},
+		{roleBindings, namespaces},
+		{clusterRoles, wholeCluster},
+		{roles, namespaces},
+		{serviceAccounts, namespaces},
+	} {
+		for _, namespace := range from.namespaces {
+			err := c.dynamic.Resource(from.resource).Namespace(namespace).
 				DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, options)
 			if err != nil && !apierrors.IsNotFound(err) {
-				return classify("delete the "+resource.Resource+" of task "+taskID+" in "+namespace, err)
+				return classify(fmt.Sprintf("delete the %s of task %s in %q", from.resource.Resource, taskID, namespace), err)
 			}
 		}
 	}
