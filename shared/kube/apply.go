@@ -78,10 +78,6 @@ func (c *Client) Apply(ctx context.Context, content map[string]any, options Appl
 	if conflicts := conflictsOf(err); len(conflicts) > 0 {
 		return nil, &ConflictError{Ref: ref, Conflicts: conflicts}
 	}
-	if err != nil && strings.Contains(err.Error(), "failed to create typed patch object") {
-		// A field that the kind does not have; the API server answers 500, as if it were its own fault.
-		return nil, fmt.Errorf("apply %s: %w: %w", ref, ErrInvalid, err)
-	}
 	return applied, classify("apply "+ref.String(), err)
 }
 

@@ -3,6 +3,7 @@ package kube
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,6 +30,13 @@ var (
 // namespaceTerminating is why nothing can be made in a namespace that is being removed.
 const namespaceTerminating metav1.CauseType = "NamespaceTerminating"
 
+// contentFaults are in the messages of faults of the API server that are the object's: it has a field that its kind has
+// not, a value that its field cannot have, or more than etcd takes.
+var contentFaults = []string{
+	"failed to create typed patch object", "failed to convert new object",
+	"etcdserver: request is too large", "trying to send message larger than max",
+}
+
 // classify wraps err with what was tried and with the kind of failure it is.
 func classify(operation string, err error) error {
 	if err == nil {
@@ -53,6 +61,8 @@ func kindOf(err error) error {
 		return ErrForbidden
 	case code == 409:
 		return ErrConflict
+	case code == 500 && slices.ContainsFunc(contentFaults, func(text string) bool { return strings.Contains(err.Error(), text) }):
+		return ErrInvalid
 	case code == 401 || code == 429 || code == 408 || code < 400 || code >= 500:
 		return ErrUnavailable
 	default:

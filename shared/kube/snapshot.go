@@ -166,10 +166,12 @@ func (c *Client) resource(ctx context.Context, target Target) (dynamic.ResourceI
 	return client, nil
 }
 
-// object is where one object is, which must have a name.
+// object is where one object is, of which all that names it must be given.
 func (c *Client) object(ctx context.Context, ref manifest.Ref) (dynamic.ResourceInterface, error) {
-	if ref.Name == "" {
-		return nil, fmt.Errorf("%w: metadata.name is missing", ErrInvalid)
+	for field, value := range map[string]string{"apiVersion": ref.APIVersion, "kind": ref.Kind, "metadata.name": ref.Name} {
+		if value == "" {
+			return nil, fmt.Errorf("%w: %s is missing", ErrInvalid, field)
+		}
 	}
 	return c.resource(ctx, Target{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name})
 }
