@@ -130,11 +130,13 @@ func cutting(t *testing.T, cluster *kubetest.Cluster) (*kube.Client, *atomic.Int
 	var watches atomic.Int64
 	settings.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			response, err := next.RoundTrip(r)
-			if err == nil && r.URL.Query().Get("watch") == "true" {
-				watches.Add(1)
-				time.AfterFunc(50*time.Millisecond, func() { _ = response.Body.Close() })
+			if r.URL.Query().Get("watch") != "true" {
+				return next.RoundTrip(r)
 			}
+			ctx, cancel := context.WithCancel(r.Context())
+			response, err := next.RoundTrip(r.WithContext(ctx))
+			watches.Add(1)
+			time.AfterFunc(50*time.Millisecond, cancel)
 			return response, err
 		})
 	})
@@ -194,19 +196,23 @@ func TestAwaitEnds(t *testing.T) {
 		t.Parallel()
 		ref := widget("short")
 		short, watches := cutting(t, cluster)
-		done := make(chan struct{})
-		t.Cleanup(func() { <-done })
+		ended := make(chan struct{})
 		go func() {
-			defer close(done)
-			for watches.Load() < 3 && t.Context().Err() == nil {
-				time.Sleep(10 * time.Millisecond)
+			defer close(ended)
+			got, err := short.Await(t.Context(), ref, func(kube.Readiness) {})
+			if err != nil || !got.Ready || watches.Load() < 3 {
+				t.Errorf("%+v, %v, after %d watches", got, err, watches.Load())
 			}
-			writeStatus(t, cluster, widgets.Resource, ref.Name, `{"conditions": [{"type": "Ready", "status": "True"}]}`)
 		}()
-		got, err := short.Await(t.Context(), ref, func(kube.Readiness) {})
-		if err != nil || !got.Ready {
-			t.Errorf("%+v, %v", got, err)
+		for watches.Load() < 3 {
+			select {
+			case <-ended:
+				t.Fatal("it did not wait")
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
+		writeStatus(t, cluster, widgets.Resource, ref.Name, `{"conditions": [{"type": "Ready", "status": "True"}]}`)
+		<-ended
 	})
 	for name, ref := range map[string]manifest.Ref{
 		"no such object": {APIVersion: widgets.APIVersion, Kind: "Widget", Namespace: cluster.Namespace, Name: "none"},
