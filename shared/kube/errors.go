@@ -61,11 +61,15 @@ func kindOf(err error) error {
 		return ErrForbidden
 	case code == 409:
 		return ErrConflict
-	case code == 500 && slices.ContainsFunc(contentFaults, func(text string) bool { return strings.Contains(err.Error(), text) }):
+	case code == 500 && faultOfContent(err):
 		return ErrInvalid
 	case code == 401 || code == 429 || code == 408 || code < 400 || code >= 500:
 		return ErrUnavailable
 	default:
 		return ErrInvalid
 	}
+}
+
+func faultOfContent(err error) bool {
+	return slices.ContainsFunc(contentFaults, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
