@@ -25,6 +25,10 @@ MODULES  := $(patsubst %/go.mod,%,$(wildcard */go.mod functions/*/go.mod))
 PACKAGES := $(patsubst %,./%/...,$(MODULES))
 PROGRAMS := $(addprefix ./,$(wildcard */cmd/* functions/*/cmd/*))
 
+# Prints the program of the tests' Kubernetes, which is built first where it is
+# missing; nothing where a cluster is named.
+apiserver := test -n "$${GRAF_TEST_KUBECONFIG:-}" || cluster/apiserver.sh
+
 # -buildvcs=false: a clone that another user owns has no version to stamp.
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w'
 
@@ -44,13 +48,13 @@ run: setup build ## Run the local platform until Ctrl-C
 
 .PHONY: test
 test: setup-test bin/graf-local ## Run every test, with the race detector, on real servers (TESTFLAGS='-run NAME')
-	@CGO_ENABLED=1 bin/graf-local services --ephemeral --data '$(DATA)' -- \
+	@CGO_ENABLED=1 bin/graf-local services --ephemeral --kubernetes "$$($(apiserver))" --data '$(DATA)' -- \
 		go test -race -shuffle=on $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: bench
 bench: setup build ## Run the benchmarks of docs/performance.md (BENCH=NAME, ROUNDS=3)
 	@bin/graf-bench --bench '$(BENCH)' --rounds '$(ROUNDS)'
-	@bin/graf-local services --ephemeral --data '$(DATA)' -- \
+	@bin/graf-local services --ephemeral --kubernetes "$$($(apiserver))" --data '$(DATA)' -- \
 		go test -run '^$$' -bench '$(BENCH)' -benchmem -p 1 $(PACKAGES) | grep -v 'no test files'
 
 .PHONY: bench-cluster
@@ -117,6 +121,7 @@ setup: ## Install what the platform runs on and this machine lacks
 setup-test: ## Install what the tests need and this machine lacks
 	@local/install.sh --test
 	@local/install-model.sh >/dev/null
+	@$(apiserver) >/dev/null
 
 .PHONY: cluster
 cluster: ## Bring up Kubernetes with Knative, without Docker; or check the one that KUBECONFIG or GRAF_KUBE_CONTEXT names

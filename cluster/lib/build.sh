@@ -1,5 +1,6 @@
 # Builds modules/* into folders named after their content, outside the tree.
-# Sourced, never run.
+# MODULE/PART is a program in a folder of the module, of the versions that the
+# module pins, which is built alone. Sourced, never run.
 # shellcheck shell=bash disable=SC2154,SC2164 # see all.sh
 
 readonly modules=(pause kubernetes serving eventing dns ingress)
@@ -13,7 +14,7 @@ version() {
 link_flags() {
   local v=k8s.io/component-base/version gitversion major minor
   printf -- '-s -w'
-  [[ $1 == kubernetes ]] || return 0
+  [[ ${1%%/*} == kubernetes ]] || return 0
   # As a library, Kubernetes does not know its version, and Knative refuses a
   # Kubernetes that does not.
   gitversion=$(version kubernetes k8s.io/kubernetes)
@@ -29,8 +30,7 @@ declare -A digests=()
 digest() {
   local sum
   sum=$({
-    cd "$cluster/modules/$1"
-    cat -- go.* *.go 2>/dev/null || true
+    cat -- "$cluster/modules/${1%%/*}"/go.* "$cluster/modules/$1"/*.go 2>/dev/null || true
     link_flags "$1"
   } | sha256sum)
   digests[$1]=${sum:0:12}
@@ -40,7 +40,7 @@ for module in "${modules[@]}"; do digest "$module"; done
 
 # module_folder MODULE prints where its programs are, or will be.
 module_folder() {
-  printf '%s\n' "$builds/$1-${digests[$1]}"
+  printf '%s\n' "$builds/${1/\//-}-${digests[$1]}"
 }
 
 # build MODULE: into a folder beside, which takes its name when it is whole.

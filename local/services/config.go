@@ -53,6 +53,9 @@ type Config struct {
 	// empty for not. EmbeddingsPort is what it listens on.
 	Embeddings     string `env:"-"`
 	EmbeddingsPort int    `env:"GRAF_EMBEDDINGS_PORT" envDefault:"18090"`
+	// Kubernetes is the program that cluster/apiserver.sh prints, to run an API
+	// server too; empty for not. It is for an ephemeral set on loopback alone.
+	Kubernetes string `env:"-"`
 	// Existing names servers that exist: for each part that is set, none is
 	// started.
 	Existing Connection `env:"-"`
@@ -72,6 +75,10 @@ type S3Connection struct {
 	AccessKeyID     string `env:"S3_ACCESS_KEY_ID"`
 	SecretAccessKey string `env:"S3_SECRET_ACCESS_KEY"`
 }
+
+// TestKubeconfig names the environment variable that tells tests the kubeconfig
+// of an administrator.
+const TestKubeconfig = "GRAF_TEST_KUBECONFIG"
 
 // ConfigFromEnvironment reads the configuration from environment variables.
 // Those that name existing servers start with prefix: "GRAF_", or "GRAF_TEST_"
@@ -112,6 +119,9 @@ func (c Config) validate() error {
 	}
 	if c.Listen != "" && c.Dependencies == Compose {
 		errs = append(errs, errors.New("an address to listen on is not for DEPS=compose, whose servers listen on loopback"))
+	}
+	if c.Kubernetes != "" && (!c.Ephemeral || c.Listen != "") {
+		errs = append(errs, errors.New("a Kubernetes API server is for tests: ask for an ephemeral set on loopback"))
 	}
 	used := map[string]int{portOfPostgres: c.PostgresPort, portOfRedis: c.RedisPort, portOfS3: c.S3Port}
 	if c.Embeddings != "" {

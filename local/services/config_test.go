@@ -23,6 +23,7 @@ func TestConfigValidate(t *testing.T) {
 		"listen":          {func(c *Config) { c.Listen = "node0" }, `"node0": give an IP address`},
 		"listen, compose": {func(c *Config) { c.Listen, c.Dependencies = "10.0.0.1", Compose }, "not for DEPS=compose"},
 		"model's port":    {func(c *Config) { c.Embeddings, c.EmbeddingsPort = "program", 3 }, "are both 3"},
+		"Kubernetes":      {func(c *Config) { c.Kubernetes = "program" }, "ask for an ephemeral set on loopback"},
 		"database":        {func(c *Config) { c.Existing.DatabaseURL = "host=x password=secret" }, "GRAF_DATABASE_URL is no URL"},
 		"S3 without keys": {func(c *Config) { c.Existing.S3.Endpoint = "http://x" }, "without GRAF_S3_ACCESS_KEY_ID"},
 	}

@@ -2,7 +2,6 @@ package services
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -32,7 +31,7 @@ func (s *Set) addEmbeddings(config Config, report func(error)) error {
 			cmd.Env = environment("HOME="+os.Getenv("HOME"), "XDG_CACHE_HOME="+os.Getenv("XDG_CACHE_HOME"))
 			return cmd
 		},
-		probe:  func(ctx context.Context) error { return probeEmbeddings(ctx, "http://"+listen) },
+		probe:  func(ctx context.Context) error { return get(ctx, http.DefaultClient, "http://"+listen+"/v1/models") },
 		report: report,
 	}
 	s.embeddingsURL = "http://" + listen + "/v1"
@@ -51,20 +50,4 @@ func (s *Set) EmbeddingsEnvironment() []string {
 		"OPENAI_EMBEDDING_MODEL=" + embeddings.ModelName,
 		"OPENAI_EMBEDDING_DIMENSION=" + strconv.Itoa(embeddings.Dimension),
 	}
-}
-
-func probeEmbeddings(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/models", nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }() // nothing of it is read
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answers %s", response.Status)
-	}
-	return nil
 }

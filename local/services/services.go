@@ -2,8 +2,10 @@
 // machine: Postgres with pgvector, Redis and an S3 server (versitygw). Each
 // listens on a port of its own, on loopback unless told otherwise, and keeps its
 // data, its password and its log in one private folder, so that no server that
-// runs already is touched. Beside them it can serve the offline embedding model. Where a server exists already, or Docker Compose is to run them,
-// nothing is started here and the same Set answers for them.
+// runs already is touched. Beside them it can serve the offline embedding model
+// and, for tests, a Kubernetes API server. Where a server exists already, or
+// Docker Compose is to run them, nothing is started here and the same Set answers
+// for them.
 package services
 
 import (
@@ -46,6 +48,9 @@ type Set struct {
 	Postgres, Redis, S3 Server
 	// Embeddings is nil unless Config.Embeddings names its program.
 	Embeddings Server
+	// Etcd and Kubernetes, the API server, are nil unless Config.Kubernetes names
+	// their program.
+	Etcd, Kubernetes Server
 
 	connection Connection
 	folder     string
@@ -54,7 +59,7 @@ type Set struct {
 	failed     chan error
 	compose    *project // nil unless Docker Compose runs the servers
 
-	embeddingsURL string
+	embeddingsURL, kubeconfig string
 }
 
 // New prepares the servers that config describes, making their folders and
@@ -87,6 +92,9 @@ func New(config Config, logger *slog.Logger) (_ *Set, err error) {
 	}
 	if err == nil && config.Embeddings != "" {
 		err = s.addEmbeddings(config, report)
+	}
+	if err == nil && config.Kubernetes != "" {
+		err = s.addKubernetes(config, report)
 	}
 	if err != nil {
 		return nil, err
@@ -138,6 +146,9 @@ func (s *Set) servers() []Server {
 	servers := []Server{s.Postgres, s.Redis, s.S3}
 	if s.Embeddings != nil {
 		servers = append(servers, s.Embeddings)
+	}
+	if s.Kubernetes != nil {
+		servers = append(servers, s.Etcd, s.Kubernetes)
 	}
 	return servers
 }

@@ -57,11 +57,11 @@ func Readable(grants []Grant) []Target {
 	return targets
 }
 
-// Namespaces are those of the targets of which something is granted, each once, sorted, without "".
+// Namespaces are those of the targets of which something is granted, each once, sorted; "" is the whole cluster.
 func Namespaces(grants []Grant) []string {
 	var namespaces []string
 	for _, g := range grants {
-		if g.Namespace != "" && len(g.All()) > 0 {
+		if len(g.All()) > 0 {
 			namespaces = append(namespaces, g.Namespace)
 		}
 	}

@@ -22,7 +22,7 @@ func TestReadable(t *testing.T) {
 	if d := cmp.Diff([]grant.Target{grants[0].Target, grants[2].Target}, grant.Readable(grants)); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]string{"cart", "shop"}, grant.Namespaces(grants)); d != "" {
+	if d := cmp.Diff([]string{"", "cart", "shop"}, grant.Namespaces(grants)); d != "" {
 		t.Error(d)
 	}
 	if _, err := grant.Parse([]byte("{")); err == nil {

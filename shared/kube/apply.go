@@ -62,8 +62,9 @@ func (c *Client) Apply(ctx context.Context, content map[string]any, options Appl
 	object := (&unstructured.Unstructured{Object: content}).DeepCopy()
 	object.SetManagedFields(nil) // The API server refuses a manifest that says whose its fields are.
 	object.SetResourceVersion("")
+	object.SetUID("") // That of an export would make every cluster but its own refuse it.
 	ref := refOf(object)
-	client, err := c.resource(ctx, ref.APIVersion, ref.Kind, ref.Namespace)
+	client, err := c.object(ctx, ref)
 	if err != nil {
 		return nil, fmt.Errorf("apply %s: %w", ref, err)
 	}
@@ -77,16 +78,12 @@ func (c *Client) Apply(ctx context.Context, content map[string]any, options Appl
 	if conflicts := conflictsOf(err); len(conflicts) > 0 {
 		return nil, &ConflictError{Ref: ref, Conflicts: conflicts}
 	}
-	if err != nil && strings.Contains(err.Error(), "failed to create typed patch object") {
-		// A field that the kind does not have; the API server answers 500, as if it were its own fault.
-		return nil, fmt.Errorf("apply %s: %w: %w", ref, ErrInvalid, err)
-	}
 	return applied, classify("apply "+ref.String(), err)
 }
 
 // Remove deletes one resource in the foreground: what it owns goes first. One that is not there is no error.
 func (c *Client) Remove(ctx context.Context, ref manifest.Ref, dry bool) error {
-	client, err := c.resource(ctx, ref.APIVersion, ref.Kind, ref.Namespace)
+	client, err := c.object(ctx, ref)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}

@@ -16,6 +16,10 @@ import (
 // for kinds that there are not must not become one of discoveries.
 const discoveryAge = 2 * time.Second
 
+// discoveryLifetime is when a discovery is made anew in any case: a definition may have been replaced by one of another
+// scope or plural.
+const discoveryLifetime = 10 * time.Minute
+
 // aggregated asks for all groups in one answer, which Kubernetes gives since 1.30.
 const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -38,7 +42,7 @@ type discovery struct {
 }
 
 // Resolve tells how the API server serves a kind, custom resources included. A kind that it does not serve is
-// ErrNotFound.
+// ErrNotFound; so may be one that it has served for less than two seconds.
 func (c *Client) Resolve(ctx context.Context, apiVersion, kind string) (Mapping, error) {
 	version, err := schema.ParseGroupVersion(apiVersion)
 	if err != nil {
@@ -50,10 +54,11 @@ func (c *Client) Resolve(ctx context.Context, apiVersion, kind string) (Mapping,
 func (d *discovery) resolve(ctx context.Context, kind schema.GroupVersionKind) (Mapping, error) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if mapping, known := d.mappings[kind]; known {
+	age := time.Since(d.at)
+	if mapping, known := d.mappings[kind]; known && age < discoveryLifetime {
 		return mapping, nil
 	}
-	if time.Since(d.at) > discoveryAge {
+	if age > discoveryAge {
 		found, err := d.discover(ctx)
 		if err != nil {
 			return Mapping{}, err

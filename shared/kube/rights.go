@@ -95,33 +95,27 @@ func (c *Client) Grant(ctx context.Context, spec RightsSpec) error {
 	return nil
 }
 
-// Revoke removes what Grant made for an attempt: in the namespaces of its rights, that of its service accounts, and the
-// whole cluster. What is not there is no error.
-func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, accounts string, namespaces ...string) error {
+// Revoke removes what Grant made for an attempt in the namespaces, of which "" is the whole cluster. They are those of
+// its rights and that of its service accounts. What is gone is no error.
+func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, namespaces []string) error {
 	options := metav1.ListOptions{LabelSelector: fmt.Sprintf("%s=%s,%s=%s,%s=%d",
 		LabelManagedBy, ManagedBy, LabelTaskID, taskID, LabelAttempt, attempt)}
-	for _, namespace := range append(slices.Clone(namespaces), "") {
-		kinds := []schema.GroupVersionResource{roleBindings, roles}
+	background := metav1.DeletePropagationBackground
+	for _, namespace := range namespaces {
+		// Bindings go first: without them the rest gives no rights.
+		resources := []schema.GroupVersionResource{roleBindings, roles, serviceAccounts}
 		if namespace == "" {
-			kinds = []schema.GroupVersionResource{clusterRoleBindings, clusterRoles}
+			resources = []schema.GroupVersionResource{clusterRoleBindings, clusterRoles}
 		}
-		for _, resource := range kinds {
-			if err := c.removeAll(ctx, resource, namespace, options); err != nil {
-				return err
+		for _, resource := range resources {
+			err := c.dynamic.Resource(resource).Namespace(namespace).
+				DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, options)
+			if err != nil && !apierrors.IsNotFound(err) {
+				return classify(fmt.Sprintf("delete the %s of task %s in %q", resource.Resource, taskID, namespace), err)
 			}
 		}
 	}
-	return c.removeAll(ctx, serviceAccounts, accounts, options)
-}
-
-func (c *Client) removeAll(ctx context.Context, resource schema.GroupVersionResource, namespace string, options metav1.ListOptions) error {
-	background := metav1.DeletePropagationBackground
-	err := c.dynamic.Resource(resource).Namespace(namespace).
-		DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, options)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return classify(fmt.Sprintf("delete %s in %q", resource.Resource, namespace), err)
+	return nil
 }
 
 // Identity is a service account that Grant made.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
@@ -78,7 +80,7 @@ func (c *Client) read(ctx context.Context, target Target, salt []byte) (Snapshot
 	if target.Name != "" {
 		absent.Absent = []manifest.Ref{{APIVersion: target.APIVersion, Kind: target.Kind, Namespace: target.Namespace, Name: target.Name}}
 	}
-	client, err := c.resource(ctx, target.APIVersion, target.Kind, target.Namespace)
+	client, err := c.resource(ctx, target)
 	if errors.Is(err, ErrNotFound) {
 		return absent, nil
 	}
@@ -133,22 +135,39 @@ func list(ctx context.Context, client dynamic.ResourceInterface, target Target, 
 	}
 }
 
-// resource is where a kind's objects are. A namespace that the kind cannot have, or lacks, is ErrInvalid.
-func (c *Client) resource(ctx context.Context, apiVersion, kind, namespace string) (dynamic.ResourceInterface, error) {
-	mapping, err := c.Resolve(ctx, apiVersion, kind)
+// resource is where a target's objects are. A name that no object can have, or a namespace that the kind cannot have, or
+// lacks, is ErrInvalid.
+func (c *Client) resource(ctx context.Context, target Target) (dynamic.ResourceInterface, error) {
+	for _, name := range []string{target.Namespace, target.Name} {
+		// client-go refuses it, too, but as an error that looks like an API server that is away.
+		if faults := path.IsValidPathSegmentName(name); len(faults) > 0 {
+			return nil, fmt.Errorf("%w: the name %q %s", ErrInvalid, name, strings.Join(faults, ", "))
+		}
+	}
+	mapping, err := c.Resolve(ctx, target.APIVersion, target.Kind)
 	if err != nil {
 		return nil, err
 	}
 	client := c.dynamic.Resource(mapping.Resource)
 	switch {
-	case !mapping.Namespaced && namespace != "":
-		return nil, fmt.Errorf("%w: %s is a resource of the whole cluster: leave out the namespace %q", ErrInvalid, kind, namespace)
-	case mapping.Namespaced && namespace == "":
-		return nil, fmt.Errorf("%w: %s is a resource of a namespace: name it", ErrInvalid, kind)
+	case !mapping.Namespaced && target.Namespace != "":
+		return nil, fmt.Errorf("%w: %s is a resource of the whole cluster: leave out the namespace %q", ErrInvalid, target.Kind, target.Namespace)
+	case mapping.Namespaced && target.Namespace == "":
+		return nil, fmt.Errorf("%w: %s is a resource of a namespace: name it", ErrInvalid, target.Kind)
 	case mapping.Namespaced:
-		return client.Namespace(namespace), nil
+		return client.Namespace(target.Namespace), nil
 	}
 	return client, nil
+}
+
+// object is where one object is, of which all that names it must be given.
+func (c *Client) object(ctx context.Context, ref manifest.Ref) (dynamic.ResourceInterface, error) {
+	for field, value := range map[string]string{"apiVersion": ref.APIVersion, "kind": ref.Kind, "metadata.name": ref.Name} {
+		if value == "" {
+			return nil, fmt.Errorf("%w: %s is missing", ErrInvalid, field)
+		}
+	}
+	return c.resource(ctx, Target{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name})
 }
 
 // refOf names an object for errors.

@@ -16,7 +16,7 @@ import (
 
 // Live reads one resource as it is. One that is not there, or of a kind that there is not, is nil.
 func (c *Client) Live(ctx context.Context, ref manifest.Ref) (*unstructured.Unstructured, error) {
-	client, err := c.resource(ctx, ref.APIVersion, ref.Kind, ref.Namespace)
+	client, err := c.object(ctx, ref)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil //nolint:nilnil // nothing is there, and that is no error
 	}
@@ -37,7 +37,7 @@ func (c *Client) Revert(ctx context.Context, r manifest.Reversion, live *unstruc
 		return nil
 	}
 	operation := fmt.Sprintf("revert %s", r.Ref)
-	client, err := c.resource(ctx, r.Ref.APIVersion, r.Ref.Kind, r.Ref.Namespace)
+	client, err := c.object(ctx, r.Ref)
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
 	}
@@ -54,6 +54,9 @@ func (c *Client) Revert(ctx context.Context, r manifest.Reversion, live *unstruc
 		})
 	case manifest.Modified: // content has the resource version of live
 		_, err = client.Update(ctx, content, metav1.UpdateOptions{FieldManager: fieldManager, DryRun: dryRun(dry)})
+	}
+	if r.Op != manifest.Created && apierrors.IsNotFound(err) {
+		return fmt.Errorf("%s: %w: it was deleted meanwhile: %w", operation, ErrConflict, err)
 	}
 	return classify(operation, err)
 }

@@ -26,6 +26,7 @@ const testPrefix = "GRAF_TEST_"
 type servicesOptions struct {
 	ephemeral, embeddings bool
 	listen, envFile       string
+	kubernetes            string
 }
 
 func servicesCommand() *cobra.Command {
@@ -38,9 +39,12 @@ and exit with the command's status. The command finds them by GRAF_TEST_DATABASE
 GRAF_TEST_REDIS_URL, GRAF_TEST_S3_ENDPOINT, GRAF_TEST_S3_REGION,
 GRAF_TEST_S3_ACCESS_KEY_ID and GRAF_TEST_S3_SECRET_ACCESS_KEY. Those of the URLs and
 the endpoint that are set already name servers that exist, and none is started instead.
+With --kubernetes there is an API server, too, without controllers and nodes: see
+GRAF_TEST_KUBECONFIG, which likewise may name one that exists.
 
 Without a command, run them until Ctrl-C and start again those that end by themselves.`,
-		Example: `  graf-local services --ephemeral -- go test ./shared/...
+		Example: `  graf-local services --ephemeral -- go test ./shared/memory/...
+  graf-local services --ephemeral --kubernetes "$(cluster/apiserver.sh)" -- go test ./shared/...
   graf-local services --listen 10.200.0.1 --embeddings --env-file services.env`,
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			config, err := o.config(cmd)
@@ -60,6 +64,8 @@ Without a command, run them until Ctrl-C and start again those that end by thems
 	flags.BoolVar(&o.ephemeral, "ephemeral", false,
 		"for tests: free ports and a new folder that is removed at the end, and no waiting for the disk")
 	flags.BoolVar(&o.embeddings, "embeddings", false, "serve the offline embedding model, too (graf-embeddings, beside this program)")
+	flags.StringVar(&o.kubernetes, "kubernetes", "",
+		"program that cluster/apiserver.sh prints: run a Kubernetes API server, too; with --ephemeral only")
 	flags.StringVar(&o.listen, "listen", "", "IP address of this machine to listen on (default: loopback)")
 	flags.StringVar(&o.envFile, "env-file", "", "file to write the functions' settings for these servers to, once they answer; without a command only")
 	return command
@@ -77,6 +83,9 @@ func (o servicesOptions) config(cmd *cobra.Command) (services.Config, error) {
 			return services.Config{}, fmt.Errorf("find graf-embeddings: %w", err)
 		}
 		config.Embeddings = filepath.Join(filepath.Dir(program), "graf-embeddings")
+	}
+	if os.Getenv(services.TestKubeconfig) == "" {
+		config.Kubernetes = o.kubernetes
 	}
 	config.DataFolder, err = cmd.Flags().GetString("data")
 	return config, err
@@ -160,6 +169,7 @@ func runBesideServices(ctx context.Context, config services.Config, arguments []
 	cmd := exec.Command(arguments[0], arguments[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), set.Connection().Environment(testPrefix)...)
+	cmd.Env = append(cmd.Env, set.KubernetesEnvironment()...)
 	return runForwarding(cmd, set.Failed())
 }
 
