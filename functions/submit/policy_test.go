@@ -219,6 +219,7 @@ func TestPolicyIsReloaded(t *testing.T) {
 		t.Helper()
 		var answer api.PolicyAnswer
 		for w.context.Err() == nil {
+			answer = api.PolicyAnswer{}
 			if w.call(http.MethodPost, "/v1/codex/policy/explain", question, http.StatusOK, &answer); want(answer) {
 				return
 			}

@@ -124,7 +124,7 @@ func (d *details) show() (api.Task, error) {
 	t := d.task
 	task := api.Task{
 		TaskID: t.ID, Status: api.TaskStatus(t.Status), Caller: t.Caller, Prompt: t.Prompt,
-		OrchestrationMode: api.OrchestrationMode(t.OrchestrationMode), Priority: int(t.Priority),
+		Project: t.Project, OrchestrationMode: api.OrchestrationMode(t.OrchestrationMode), Priority: int(t.Priority),
 		TimeoutSeconds: int(t.TimeoutSeconds), MaxAttempts: int(t.MaxAttempts), Attempt: int(t.Attempt),
 		Tags: t.Tags, Metadata: t.Metadata, Diff: diffOf(t), Failure: failureOf(t.FailureClass, t.FailureReason),
 		CreatedAt: t.CreatedAt.UTC(), QueuedAt: utc(&t.QueuedAt), LaunchingAt: utc(t.LaunchingAt),

@@ -283,7 +283,7 @@ func TestParameters(t *testing.T) {
 		{"listTasks", list + "?limit=ten", []string{"limit must be an integer"}},
 		{"listTasks", list + "?limit=1e1", []string{"limit must be an integer without fraction or exponent"}},
 		{"listTasks", list + "?limit=1&limit=2", []string{"limit must be given once"}},
-		{"listTasks", list + "?status=queued&status=lost", []string{`status must be one of "queued", "launching", "running", "finalizing", "succeeded", "failed", "cancelled", "timed_out"`}},
+		{"listTasks", list + "?status=queued&status=lost", []string{`status must be one of "awaiting_approval", "queued", "launching", "running", "finalizing", "succeeded", "failed", "cancelled", "timed_out"`}},
 		{"listTasks", list + "?tag=" + strings.Repeat("a&tag=", 20) + "a", []string{"tag must have at most 20 items, has 21"}},
 		{"getTask", list + "/7", []string{"taskId must be a UUID, such as 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d"}},
 		{"getTask", list + "/urn:uuid:01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d", []string{"taskId must be a UUID, such as 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d"}},

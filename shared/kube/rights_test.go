@@ -99,18 +99,18 @@ func TestGrantedRightsAndNoOthers(t *testing.T) {
 		do   func() error
 		want error
 	}{
-		"read the one":         {read(kube.Target{"v1", "ConfigMap", ns, "settings", ""}), nil},
+		"read the one":         {read(at("v1", "ConfigMap", ns, "settings", "")), nil},
 		"apply the one":        {apply(configMapText), nil},
-		"read another":         {read(kube.Target{"v1", "ConfigMap", ns, "other", ""}), kube.ErrForbidden},
+		"read another":         {read(at("v1", "ConfigMap", ns, "other", "")), kube.ErrForbidden},
 		"apply another":        {apply(strings.Replace(configMapText, "settings", "other", 1)), kube.ErrForbidden},
-		"list them":            {read(kube.Target{"v1", "ConfigMap", ns, "", ""}), kube.ErrForbidden},
-		"list elsewhere":       {read(kube.Target{"v1", "ConfigMap", elsewhere, "", ""}), nil},
-		"read elsewhere":       {read(kube.Target{"v1", "ConfigMap", elsewhere, "settings", ""}), kube.ErrForbidden},
+		"list them":            {read(at("v1", "ConfigMap", ns, "", "")), kube.ErrForbidden},
+		"list elsewhere":       {read(at("v1", "ConfigMap", elsewhere, "", "")), nil},
+		"read elsewhere":       {read(at("v1", "ConfigMap", elsewhere, "settings", "")), kube.ErrForbidden},
 		"make a Deployment":    {apply(deploymentText), nil},
-		"list Deployments":     {read(kube.Target{"apps/v1", "Deployment", ns, "", ""}), nil},
-		"read the cluster's":   {read(kube.Target{widgets.APIVersion, "Widget", "", "settings", ""}), nil},
-		"another cluster's":    {read(kube.Target{widgets.APIVersion, "Widget", "", "other", ""}), kube.ErrForbidden},
-		"a kind without verbs": {read(kube.Target{"v1", "Secret", ns, "", ""}), kube.ErrForbidden},
+		"list Deployments":     {read(at("apps/v1", "Deployment", ns, "", "")), nil},
+		"read the cluster's":   {read(at(widgets.APIVersion, "Widget", "", "settings", "")), nil},
+		"another cluster's":    {read(at(widgets.APIVersion, "Widget", "", "other", "")), kube.ErrForbidden},
+		"a kind without verbs": {read(at("v1", "Secret", ns, "", "")), kube.ErrForbidden},
 		"delete the one": {func() error {
 			return as.Remove(t.Context(), manifest.Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: ns, Name: "settings"}, false)
 		}, kube.ErrForbidden},
@@ -121,7 +121,7 @@ func TestGrantedRightsAndNoOthers(t *testing.T) {
 		"act as another": {func() error {
 			other, err := as.As(ns, "other")
 			if err == nil {
-				_, err = other.Snapshot(t.Context(), []kube.Target{{"v1", "ConfigMap", ns, "settings", ""}}, salt)
+				_, err = other.Snapshot(t.Context(), []kube.Target{at("v1", "ConfigMap", ns, "settings", "")}, salt)
 			}
 			return err
 		}, kube.ErrForbidden},
@@ -159,10 +159,17 @@ func TestGrantTwiceAndRevoke(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	half := map[string]int{"serviceaccounts": 1, "roles": 2, "rolebindings": 2, "clusterroles": 1, "clusterrolebindings": 1}
+	if got := left(t, cluster, spec.TaskID); !equal(got, half) {
+		t.Errorf("of the other attempt there are %v, want %v", got, half)
+	}
+	if err := client.Revoke(t.Context(), spec.TaskID, second.Attempt, []string{ns, elsewhere, ""}); err != nil {
+		t.Fatal(err)
+	}
 	if got := left(t, cluster, spec.TaskID); len(got) > 0 {
 		t.Errorf("after the revocation there are %v", got)
 	}
-	if _, err := as.Snapshot(t.Context(), []kube.Target{{"v1", "ConfigMap", ns, "a", ""}}, salt); !errors.Is(err, kube.ErrForbidden) {
+	if _, err := as.Snapshot(t.Context(), []kube.Target{at("v1", "ConfigMap", ns, "a", "")}, salt); !errors.Is(err, kube.ErrForbidden) {
 		t.Errorf("after the revocation: %v", err)
 	}
 	if got := left(t, cluster, other.TaskID); len(got) != len(granted) {
@@ -236,10 +243,10 @@ func TestTokenOfAGrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pod.Snapshot(t.Context(), []kube.Target{{"v1", "ConfigMap", ns, "", ""}}, salt); err != nil {
+	if _, err := pod.Snapshot(t.Context(), []kube.Target{at("v1", "ConfigMap", ns, "", "")}, salt); err != nil {
 		t.Error(err)
 	}
-	if _, err := pod.Snapshot(t.Context(), []kube.Target{{"v1", "Secret", ns, "", ""}}, salt); !errors.Is(err, kube.ErrForbidden) {
+	if _, err := pod.Snapshot(t.Context(), []kube.Target{at("v1", "Secret", ns, "", "")}, salt); !errors.Is(err, kube.ErrForbidden) {
 		t.Errorf("what was not granted: %v", err)
 	}
 }

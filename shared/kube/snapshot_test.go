@@ -55,23 +55,23 @@ func TestSnapshot(t *testing.T) {
 		absent  []string
 	}{
 		"nothing": {nil, "", nil},
-		"a name":  {[]kube.Target{{"v1", "ConfigMap", ns, "settings", ""}}, "ConfigMap/settings", nil},
+		"a name":  {[]kube.Target{at("v1", "ConfigMap", ns, "settings", "")}, "ConfigMap/settings", nil},
 		"a selector": {
-			[]kube.Target{{"v1", "ConfigMap", ns, "", "app=web"}}, "ConfigMap/a ConfigMap/b", nil,
+			[]kube.Target{at("v1", "ConfigMap", ns, "", "app=web")}, "ConfigMap/a ConfigMap/b", nil,
 		},
-		"all of a kind": {[]kube.Target{{"v1", "ConfigMap", ns, "", ""}}, "ConfigMap/a ConfigMap/b ConfigMap/settings", nil},
+		"all of a kind": {[]kube.Target{at("v1", "ConfigMap", ns, "", "")}, "ConfigMap/a ConfigMap/b ConfigMap/settings", nil},
 		"each once, in order": {
-			[]kube.Target{{"apps/v1", "Deployment", ns, "web", ""}, {"v1", "ConfigMap", ns, "", "app=web"}, {"v1", "ConfigMap", ns, "a", ""}},
+			[]kube.Target{at("apps/v1", "Deployment", ns, "web", ""), at("v1", "ConfigMap", ns, "", "app=web"), at("v1", "ConfigMap", ns, "a", "")},
 			"ConfigMap/a ConfigMap/b Deployment/web", nil,
 		},
 		"absent": {
-			[]kube.Target{{"v1", "ConfigMap", ns, "none", ""}, {"v1", "ConfigMap", ns, "none", ""}, {"v1", "Unicorn", ns, "u", ""}},
+			[]kube.Target{at("v1", "ConfigMap", ns, "none", ""), at("v1", "ConfigMap", ns, "none", ""), at("v1", "Unicorn", ns, "u", "")},
 			"", []string{"ConfigMap " + ns + "/none", "Unicorn " + ns + "/u"},
 		},
-		"absent namespace":   {[]kube.Target{{"v1", "ConfigMap", "none", "a", ""}}, "", []string{"ConfigMap none/a"}},
-		"nothing selected":   {[]kube.Target{{"v1", "ConfigMap", ns, "", "app=none"}}, "", nil},
-		"of the cluster":     {[]kube.Target{{widgets.APIVersion, "Widget", "", "wide", ""}}, "Widget/wide", nil},
-		"all of a cluster's": {[]kube.Target{{widgets.APIVersion, "Widget", "", "", ""}}, "Widget/wide", nil},
+		"absent namespace":   {[]kube.Target{at("v1", "ConfigMap", "none", "a", "")}, "", []string{"ConfigMap none/a"}},
+		"nothing selected":   {[]kube.Target{at("v1", "ConfigMap", ns, "", "app=none")}, "", nil},
+		"of the cluster":     {[]kube.Target{at(widgets.APIVersion, "Widget", "", "wide", "")}, "Widget/wide", nil},
+		"all of a cluster's": {[]kube.Target{at(widgets.APIVersion, "Widget", "", "", "")}, "Widget/wide", nil},
 	} {
 		got, err := client.Snapshot(t.Context(), c.targets, salt)
 		if err != nil || names(got.Objects) != c.objects || len(got.Absent) != len(c.absent) {
@@ -100,14 +100,14 @@ func TestSnapshotRefuses(t *testing.T) {
 		want    error
 		message string
 	}{
-		"namespace of a cluster's": {client, kube.Target{"v1", "Namespace", ns, ns, ""}, kube.ErrInvalid, "leave out the namespace"},
-		"no namespace":             {client, kube.Target{"v1", "ConfigMap", "", "a", ""}, kube.ErrInvalid, "name it"},
-		"bad version":              {client, kube.Target{"a/b/c", "ConfigMap", ns, "a", ""}, kube.ErrInvalid, "apiVersion"},
-		"bad selector":             {client, kube.Target{"v1", "ConfigMap", ns, "", "a in"}, kube.ErrInvalid, "list ConfigMap"},
-		"bad name":                 {client, kube.Target{"v1", "ConfigMap", ns, "a/b", ""}, kube.ErrInvalid, `"a/b"`},
-		"bad namespace":            {client, kube.Target{"v1", "ConfigMap", "..", "a", ""}, kube.ErrInvalid, `".."`},
-		"no right to read":         {nobody, kube.Target{"v1", "ConfigMap", ns, "a", ""}, kube.ErrForbidden, "cannot get"},
-		"no right to list":         {nobody, kube.Target{"v1", "ConfigMap", ns, "", ""}, kube.ErrForbidden, "cannot list"},
+		"namespace of a cluster's": {client, at("v1", "Namespace", ns, ns, ""), kube.ErrInvalid, "leave out the namespace"},
+		"no namespace":             {client, at("v1", "ConfigMap", "", "a", ""), kube.ErrInvalid, "name it"},
+		"bad version":              {client, at("a/b/c", "ConfigMap", ns, "a", ""), kube.ErrInvalid, "apiVersion"},
+		"bad selector":             {client, at("v1", "ConfigMap", ns, "", "a in"), kube.ErrInvalid, "list ConfigMap"},
+		"bad name":                 {client, at("v1", "ConfigMap", ns, "a/b", ""), kube.ErrInvalid, `"a/b"`},
+		"bad namespace":            {client, at("v1", "ConfigMap", "..", "a", ""), kube.ErrInvalid, `".."`},
+		"no right to read":         {nobody, at("v1", "ConfigMap", ns, "a", ""), kube.ErrForbidden, "cannot get"},
+		"no right to list":         {nobody, at("v1", "ConfigMap", ns, "", ""), kube.ErrForbidden, "cannot list"},
 	} {
 		got, err := c.client.Snapshot(t.Context(), []kube.Target{c.target}, salt)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.message) || got.Objects != nil {
@@ -121,8 +121,8 @@ func TestSnapshotHidesSecrets(t *testing.T) {
 	cluster := kubetest.Open(t)
 	create(t, cluster, secrets, "apiVersion: v1\nkind: Secret\nmetadata: {name: key, namespace: NS}\nstringData: {password: hunter2}")
 	for name, target := range map[string]kube.Target{
-		"by name": {"v1", "Secret", cluster.Namespace, "key", ""},
-		"listed":  {"v1", "Secret", cluster.Namespace, "", ""},
+		"by name": at("v1", "Secret", cluster.Namespace, "key", ""),
+		"listed":  at("v1", "Secret", cluster.Namespace, "", ""),
 	} {
 		got, err := cluster.Client(t).Snapshot(t.Context(), []kube.Target{target}, salt)
 		if err != nil || names(got.Objects) != "Secret/key" {
@@ -169,7 +169,7 @@ func TestSnapshotOfManyResources(t *testing.T) {
 		t.Fatalf("%d objects, %d absent, %v", len(got.Objects), len(got.Absent), err)
 	}
 	t.Logf("%d resources by name, discovery included: %v", n, time.Since(began))
-	listed, err := client.Snapshot(t.Context(), []kube.Target{{"v1", "ConfigMap", cluster.Namespace, "", "app=web"}}, salt)
+	listed, err := client.Snapshot(t.Context(), []kube.Target{at("v1", "ConfigMap", cluster.Namespace, "", "app=web")}, salt)
 	if err != nil || manifest.Digest(listed.Objects) != manifest.Digest(got.Objects) {
 		t.Errorf("listed: %d objects, %v; want the same as by name", len(listed.Objects), err)
 	}
@@ -180,7 +180,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	cluster := kubetest.Open(b)
 	targets := fill(b, cluster, n)
 	for name, targets := range map[string][]kube.Target{
-		"200 by name": targets, "200 listed": {{"v1", "ConfigMap", cluster.Namespace, "", ""}},
+		"200 by name": targets, "200 listed": {at("v1", "ConfigMap", cluster.Namespace, "", "")},
 	} {
 		b.Run(name, func(b *testing.B) {
 			client := cluster.Client(b)
@@ -191,4 +191,9 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 		})
 	}
+}
+
+// at is a target: one by its name, or those that a selector chooses.
+func at(apiVersion, kind, namespace, name, selector string) kube.Target {
+	return kube.Target{APIVersion: apiVersion, Kind: kind, Namespace: namespace, Name: name, LabelSelector: selector}
 }
