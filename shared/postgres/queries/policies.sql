@@ -5,3 +5,28 @@ ON CONFLICT (version) DO UPDATE SET in_force_at = now();
 
 -- name: GetNewestPolicy :one
 SELECT content FROM codex_policies ORDER BY in_force_at DESC LIMIT 1;
+
+-- name: GetActing :one
+-- GetActing reads what decides whether, and as whom, a task may act in the cluster.
+SELECT status, attempt, caller, project, tags, priority, orchestration_mode FROM codex_tasks WHERE id = $1;
+
+-- name: FindApproval :one
+-- FindApproval reads the request for an approval, decided or not.
+SELECT * FROM codex_approvals WHERE task_id = @task_id AND subject = @subject;
+
+-- name: RequestApproval :one
+-- RequestApproval asks for an approval. What was asked for before stays as it is: the one answer is for both.
+INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
+VALUES (@id, @task_id, @subject, @description, @rule, @policy_version, @approvers, @reason)
+ON CONFLICT (task_id, subject) DO UPDATE SET subject = EXCLUDED.subject
+RETURNING *;
+
+-- name: InsertActions :exec
+-- InsertActions adds to the audit, in the order of the arrays.
+INSERT INTO codex_task_actions
+    (task_id, attempt, actor, verb, resource, dry_run, force, outcome, rule, policy_version, reason, diff_digest)
+SELECT @task_id::uuid, @attempt::smallint, @actor::text, @verb::text, a.resource, @dry_run::boolean, @force::boolean,
+       a.outcome, a.rule, nullif(a.policy_version, ''), a.reason, nullif(a.diff_digest, '')
+FROM (SELECT unnest(@resources::jsonb[]) AS resource, unnest(@outcomes::text[]) AS outcome, unnest(@rules::text[]) AS rule,
+             unnest(@policy_versions::text[]) AS policy_version, unnest(@reasons::text[]) AS reason,
+             unnest(@diff_digests::text[]) AS diff_digest) AS a;

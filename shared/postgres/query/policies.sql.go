@@ -7,7 +7,66 @@ package query
 
 import (
 	"context"
+	"encoding/json"
+
+	"github.com/google/uuid"
 )
+
+const findApproval = `-- name: FindApproval :one
+SELECT id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment FROM codex_approvals WHERE task_id = $1 AND subject = $2
+`
+
+// FindApproval reads the request for an approval, decided or not.
+func (q *Queries) FindApproval(ctx context.Context, taskID uuid.UUID, subject string) (CodexApproval, error) {
+	row := q.db.QueryRow(ctx, findApproval, taskID, subject)
+	var i CodexApproval
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.Subject,
+		&i.Description,
+		&i.Rule,
+		&i.PolicyVersion,
+		&i.Approvers,
+		&i.Reason,
+		&i.RequestedAt,
+		&i.Decision,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.Comment,
+	)
+	return i, err
+}
+
+const getActing = `-- name: GetActing :one
+SELECT status, attempt, caller, project, tags, priority, orchestration_mode FROM codex_tasks WHERE id = $1
+`
+
+type GetActingRow struct {
+	Status            string
+	Attempt           int16
+	Caller            string
+	Project           string
+	Tags              []string
+	Priority          int16
+	OrchestrationMode string
+}
+
+// GetActing reads what decides whether, and as whom, a task may act in the cluster.
+func (q *Queries) GetActing(ctx context.Context, id uuid.UUID) (GetActingRow, error) {
+	row := q.db.QueryRow(ctx, getActing, id)
+	var i GetActingRow
+	err := row.Scan(
+		&i.Status,
+		&i.Attempt,
+		&i.Caller,
+		&i.Project,
+		&i.Tags,
+		&i.Priority,
+		&i.OrchestrationMode,
+	)
+	return i, err
+}
 
 const getNewestPolicy = `-- name: GetNewestPolicy :one
 SELECT content FROM codex_policies ORDER BY in_force_at DESC LIMIT 1
@@ -20,6 +79,50 @@ func (q *Queries) GetNewestPolicy(ctx context.Context) (string, error) {
 	return content, err
 }
 
+const insertActions = `-- name: InsertActions :exec
+INSERT INTO codex_task_actions
+    (task_id, attempt, actor, verb, resource, dry_run, force, outcome, rule, policy_version, reason, diff_digest)
+SELECT $1::uuid, $2::smallint, $3::text, $4::text, a.resource, $5::boolean, $6::boolean,
+       a.outcome, a.rule, nullif(a.policy_version, ''), a.reason, nullif(a.diff_digest, '')
+FROM (SELECT unnest($7::jsonb[]) AS resource, unnest($8::text[]) AS outcome, unnest($9::text[]) AS rule,
+             unnest($10::text[]) AS policy_version, unnest($11::text[]) AS reason,
+             unnest($12::text[]) AS diff_digest) AS a
+`
+
+type InsertActionsParams struct {
+	TaskID         uuid.UUID
+	Attempt        int16
+	Actor          string
+	Verb           string
+	DryRun         bool
+	Force          bool
+	Resources      []json.RawMessage
+	Outcomes       []string
+	Rules          []string
+	PolicyVersions []string
+	Reasons        []string
+	DiffDigests    []string
+}
+
+// InsertActions adds to the audit, in the order of the arrays.
+func (q *Queries) InsertActions(ctx context.Context, arg InsertActionsParams) error {
+	_, err := q.db.Exec(ctx, insertActions,
+		arg.TaskID,
+		arg.Attempt,
+		arg.Actor,
+		arg.Verb,
+		arg.DryRun,
+		arg.Force,
+		arg.Resources,
+		arg.Outcomes,
+		arg.Rules,
+		arg.PolicyVersions,
+		arg.Reasons,
+		arg.DiffDigests,
+	)
+	return err
+}
+
 const notePolicy = `-- name: NotePolicy :exec
 INSERT INTO codex_policies (version, content) VALUES ($1, $2)
 ON CONFLICT (version) DO UPDATE SET in_force_at = now()
@@ -29,4 +132,53 @@ ON CONFLICT (version) DO UPDATE SET in_force_at = now()
 func (q *Queries) NotePolicy(ctx context.Context, version string, content string) error {
 	_, err := q.db.Exec(ctx, notePolicy, version, content)
 	return err
+}
+
+const requestApproval = `-- name: RequestApproval :one
+INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (task_id, subject) DO UPDATE SET subject = EXCLUDED.subject
+RETURNING id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment
+`
+
+type RequestApprovalParams struct {
+	ID            uuid.UUID
+	TaskID        uuid.UUID
+	Subject       string
+	Description   string
+	Rule          string
+	PolicyVersion string
+	Approvers     []string
+	Reason        string
+}
+
+// RequestApproval asks for an approval. What was asked for before stays as it is: the one answer is for both.
+func (q *Queries) RequestApproval(ctx context.Context, arg RequestApprovalParams) (CodexApproval, error) {
+	row := q.db.QueryRow(ctx, requestApproval,
+		arg.ID,
+		arg.TaskID,
+		arg.Subject,
+		arg.Description,
+		arg.Rule,
+		arg.PolicyVersion,
+		arg.Approvers,
+		arg.Reason,
+	)
+	var i CodexApproval
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.Subject,
+		&i.Description,
+		&i.Rule,
+		&i.PolicyVersion,
+		&i.Approvers,
+		&i.Reason,
+		&i.RequestedAt,
+		&i.Decision,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.Comment,
+	)
+	return i, err
 }
