@@ -1,6 +1,7 @@
 package callback_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/graf-run/graf/functions/callback"
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/manifest"
 	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/problem"
@@ -82,7 +85,7 @@ func TestActions(t *testing.T) {
 		},
 		"apply of what is so": {
 			before: []string{text("open-same", "1")}, targets: []string{"open-same"}, body: actionBody("apply", "", text("open-same", "1")),
-			outcome: api.ActionOutcomeUnchanged, audit: []string{"apply open-same unchanged"},
+			outcome: api.ActionOutcomeUnchanged, audit: []string{"apply open-same unchanged"}, after: `"key":"1"`,
 		},
 		"dry run": {
 			targets: []string{"open-dry"}, body: actionBody("apply", `, "dryRun": true`, text("open-dry", "1")), outcome: api.ActionOutcomeDone,
@@ -187,7 +190,7 @@ func TestActions(t *testing.T) {
 			if len(refs) == 0 {
 				return
 			}
-			if live := c.live(refs[0]); !strings.Contains(live, test.after) || (live == "") != (test.after == "" && test.outcome != api.ActionOutcomeUnchanged || test.audit[0] == "delete open-none unchanged") {
+			if live := c.live(refs[0]); !strings.Contains(live, test.after) || (live != "") != (test.after != "") {
 				t.Errorf("there is %q, want one with %q", live, test.after)
 			}
 		})
@@ -330,17 +333,30 @@ func TestDependentsComeAfterWhatTheyNeed(t *testing.T) {
 		"spec": {"group": %q, "scope": "Namespaced", "names": {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"},
 		"versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}`,
 		definition.Name, group)
-	t.Cleanup(func() { _ = c.admin.Remove(t.Context(), definition, false) })
+	t.Cleanup(func() {
+		if err := c.admin.Remove(context.Background(), definition, false); err != nil {
+			t.Error(err)
+		}
+	})
 	dry := k.ask(t, actionBody("apply", `, "dryRun": true`, thingText, definitionText))
 	if dry[0].Outcome != api.ActionOutcomeDone || !strings.Contains(dry[0].Error, "Not checked by a dry run: it needs CustomResourceDefinition things."+group) || dry[1].Error != "" {
 		t.Errorf("the dry run: %+v", dry)
 	}
-	// A kind that nobody serves yet can be granted by nobody.
+	// Grant cannot give rights on a kind that nobody serves yet.
+	account := kube.RightsSpec{TaskID: k.id.String(), Attempt: 1, Suffix: callback.ActionsSuffix}.Name()
+	c.apply("admin", fmt.Sprintf(`{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"namespace": %q, "name": "things"},
+		"rules": [{"apiGroups": [%q], "resources": ["things"], "verbs": ["get", "create", "patch"]}]}`, c.namespace, group))
+	c.apply("admin", fmt.Sprintf(`{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"namespace": %q, "name": "things"},
+		"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "things"},
+		"subjects": [{"kind": "ServiceAccount", "name": %q, "namespace": %q}]}`, c.namespace, account, c.namespace))
 	got := k.ask(t, actionBody("apply", "", thingText, definitionText))
-	if got[1].Outcome != api.ActionOutcomeDone || got[0].Outcome != api.ActionOutcomeRefused || !strings.Contains(got[0].Error, "cannot patch resource") {
+	if got[0].Outcome != api.ActionOutcomeDone || got[0].Error != "" || got[1].Outcome != api.ActionOutcomeDone || !strings.Contains(c.live(thing), `"size":3`) {
 		t.Errorf("got %+v", got)
 	}
-	c.grant(p, k.id, "-late", thing)
+	if audited := k.audited(); !slices.Equal(audited[2:], []string{"apply " + definition.Name + " done (dry run)", "apply open-thing done (dry run)",
+		"apply " + definition.Name + " done", "apply open-thing done"}) {
+		t.Errorf("the audit has %q", audited)
+	}
 }
 
 // A namespace that is being deleted takes nothing new.

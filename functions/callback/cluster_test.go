@@ -3,10 +3,12 @@ package callback_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,14 +92,14 @@ func (c *cluster) apply(fieldManager, text string) {
 	}
 }
 
-// live is a resource's canonical form, "" if there is none.
+// live is a resource as it is, "" if there is none, or it is being deleted.
 func (c *cluster) live(ref manifest.Ref) string {
 	c.t.Helper()
 	o, err := c.admin.Live(c.context, ref)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if o == nil {
+	if o == nil || o.GetDeletionTimestamp() != nil {
 		return ""
 	}
 	text, err := json.Marshal(o.Object)
@@ -162,7 +164,35 @@ func (c *cluster) grant(p *policy.Policy, taskID uuid.UUID, suffix string, refs 
 	if err := c.admin.Grant(c.context, spec); err != nil {
 		c.t.Fatal(err)
 	}
+	c.awaitRights(spec)
 	return spec
+}
+
+// awaitRights waits until the API server, which learns of roles by watching them, knows the rights.
+func (c *cluster) awaitRights(spec kube.RightsSpec) {
+	c.t.Helper()
+	client := c.as(spec)
+	for _, right := range spec.Rights {
+		for slices.Contains(right.Verbs, policy.VerbGet) {
+			_, err := client.Live(c.context, manifest.Ref{APIVersion: right.APIVersion, Kind: right.Kind, Namespace: right.Namespace, Name: right.Name})
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, kube.ErrForbidden) {
+				c.t.Fatal(err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+}
+
+func (c *cluster) as(spec kube.RightsSpec) *kube.Client {
+	c.t.Helper()
+	client, err := c.admin.As(spec.Namespace, spec.Name())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return client
 }
 
 // acting is a task whose execution asks for actions.

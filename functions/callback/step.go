@@ -139,15 +139,32 @@ func (s *step) fail(err error) error {
 func (s *step) withoutSecrets(text string) string {
 	if s.ref.Kind == "Secret" {
 		for _, field := range []string{"data", "stringData"} {
-			values, _ := s.content[field].(map[string]any)
-			for _, value := range values {
-				if quoted := fmt.Sprint(value); quoted != "" {
-					text = strings.ReplaceAll(text, quoted, redact.Mark)
-				}
-			}
+			text = withoutValues(text, s.content[field])
 		}
 	}
 	return redact.Text(text)
+}
+
+// withoutValues takes the scalars of a value out of a text, as they are and as Go
+// quotes them.
+func withoutValues(text string, value any) string {
+	switch value := value.(type) {
+	case nil:
+	case map[string]any:
+		for _, item := range value {
+			text = withoutValues(text, item)
+		}
+	case []any:
+		for _, item := range value {
+			text = withoutValues(text, item)
+		}
+	default:
+		if plain := fmt.Sprint(value); plain != "" {
+			text = strings.ReplaceAll(text, strings.Trim(strconv.Quote(plain), `"`), redact.Mark)
+			text = strings.ReplaceAll(text, plain, redact.Mark)
+		}
+	}
+	return text
 }
 
 // show puts a difference into the result.
