@@ -29,6 +29,8 @@ type Function struct {
 	Invoke      string `json:"invoke"`
 	Run         struct {
 		Envs []Env `json:"envs"`
+		// Volumes are not among the References: their content changes in place.
+		Volumes []Volume `json:"volumes,omitempty"`
 	} `json:"run"`
 	Deploy struct {
 		ServiceAccountName string            `json:"serviceAccountName"`
@@ -46,6 +48,12 @@ type Function struct {
 type Env struct {
 	Name  string `json:"name,omitempty"`
 	Value string `json:"value"`
+}
+
+// Volume is a ConfigMap whose keys are files in a folder.
+type Volume struct {
+	ConfigMap string `json:"configMap"`
+	Path      string `json:"path"`
 }
 
 // Label of the function and its pods.

@@ -156,7 +156,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 					}
 				}
 			case "ServiceAccount":
-				uses := slices.Contains([]string{"graf-launch", "graf-finalize"}, o.Name())
+				uses := slices.Contains([]string{"graf-callback", "graf-launch", "graf-finalize"}, o.Name())
 				// The source's pod is Knative's, which mounts what it needs.
 				if o.Name() != "graf-jobs" && o.At("automountServiceAccountToken") != uses {
 					t.Errorf("ServiceAccount %s: token %v, want %v", o.Name(), o.At("automountServiceAccountToken"), uses)

@@ -29,6 +29,14 @@ type Reporter struct {
 	Salt []byte
 }
 
+// String is what the token was issued to: "attempt 2" or "submitter".
+func (r Reporter) String() string {
+	if r.Attempt == 0 {
+		return "submitter"
+	}
+	return "attempt " + strconv.Itoa(r.Attempt)
+}
+
 // Reporters knows the tasks' tokens.
 type Reporters struct {
 	pool    *pgxpool.Pool

@@ -6,7 +6,9 @@ import (
 
 	"github.com/graf-run/graf/shared/artifact"
 	"github.com/graf-run/graf/shared/auth"
+	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/redisdb"
 	"github.com/graf-run/graf/shared/sink"
@@ -25,6 +27,18 @@ type Config struct {
 	// answered 503.
 	Enabled bool `env:"GRAF_CODEX_TASKS_ENABLED" envDefault:"true"`
 	Stream  StreamConfig
+	Actions ActionsConfig
+}
+
+// ActionsConfig says where tasks' actions are carried out, and how many at a time.
+type ActionsConfig struct {
+	Kubernetes kube.Config
+	Policy     policy.Config
+	// Namespace is where launch makes Jobs, and the service accounts that tasks act as.
+	Namespace string `env:"GRAF_EXECUTION_NAMESPACE" envDefault:"graf"`
+	// Max is how many requests one instance carries out at a time; more are
+	// answered 503. Each may hold some 4 MiB of manifests.
+	Max int `env:"GRAF_ACTIONS_MAX" envDefault:"8"`
 }
 
 // StreamConfig bounds the event streams of one instance.
@@ -44,6 +58,9 @@ type StreamConfig struct {
 func (c *Config) Validate() error {
 	if c.Stream.Max < 1 || c.Stream.Max > 10_000 {
 		return fmt.Errorf("GRAF_STREAMS_MAX is %d: give 1 to 10000", c.Stream.Max)
+	}
+	if c.Actions.Max < 1 || c.Actions.Max > 1000 {
+		return fmt.Errorf("GRAF_ACTIONS_MAX is %d: give 1 to 1000", c.Actions.Max)
 	}
 	for name, span := range map[string]time.Duration{
 		"GRAF_STREAM_POLL": c.Stream.Poll, "GRAF_STREAM_HEARTBEAT": c.Stream.Heartbeat,

@@ -12,7 +12,9 @@ import (
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/artifact"
 	"github.com/graf-run/graf/shared/function"
+	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/policy"
 )
 
 // New makes the function for func-go's runtime.
@@ -28,6 +30,10 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		return nil, err
 	}
 	artifacts, err := artifact.New(c.Artifacts)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := kube.New(c.Actions.Kubernetes)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +60,11 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		reporters: &Reporters{pool: pool, callers: c.Callers},
 		recorder:  &Recorder{pool: pool, outbox: events, log: slog.Default()},
 		uploads:   artifacts, reader: &Reader{pool: pool}, listener: listener,
+		turns: NewTurns(c.Actions.Max),
+		operator: &Operator{
+			pool: pool, cluster: cluster, namespace: c.Actions.Namespace,
+			policies: policy.NewStore(c.Actions.Policy, pool, slog.Default()),
+		},
 	}
-	return access.Handler(h.routes(), api.MaxEventsBytes, slog.Default()), nil
+	return access.Handler(h.routes(), api.MaxActionsBytes, slog.Default()), nil
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // requestTimeout bounds a request, all but the sending of its body. Event
-// streams are bounded otherwise, see [StreamConfig].
+// streams are bounded otherwise, see [StreamConfig], and actions, see
+// actionTimeout.
 const requestTimeout = 15 * time.Second
 
 // handler serves the function's HTTP API.
@@ -27,13 +28,16 @@ type handler struct {
 	uploads   presigner
 	reader    *Reader
 	listener  *Listener
+	turns     *Turns
+	operator  *Operator
 	shutdown  sync.Once
 }
 
 func (h *handler) routes() http.Handler {
 	return h.validator.Routes(map[string]http.Handler{
-		api.OperationPostTaskEvents: h.guard(h.postEvents),
-		api.OperationListTaskEvents: h.guard(h.showEvents),
+		api.OperationPostTaskEvents:  h.guard(h.postEvents),
+		api.OperationListTaskEvents:  h.guard(h.showEvents),
+		api.OperationPostTaskActions: h.guard(h.postActions),
 	})
 }
 

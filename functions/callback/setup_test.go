@@ -65,6 +65,7 @@ func setupServer(t testing.TB, timeout time.Duration, settings ...string) *world
 		"GRAF_S3_ENDPOINT": bucket.Endpoint, "GRAF_S3_BUCKET": bucket.Name, "GRAF_S3_REGION": bucket.Region,
 		"GRAF_S3_ACCESS_KEY_ID": bucket.AccessKeyID, "GRAF_S3_SECRET_ACCESS_KEY": bucket.SecretAccessKey,
 		"K_SINK": w.sink.URL, "GRAF_API_BEARER_TOKENS": "ci=" + apiToken,
+		"KUBECONFIG": writeKubeconfig(t, "http://127.0.0.1:1"), // where nobody listens
 	}
 	for i := 0; i < len(settings); i += 2 {
 		environment[settings[i]] = settings[i+1]

@@ -27,7 +27,7 @@ func New(functions Functions, log *slog.Logger) (http.Handler, error) {
 		{functions.Submit, []string{
 			"/v1/codex/tasks", "/v1/codex/tasks/{taskId}", "/v1/codex/tasks/{taskId}/cancel",
 		}},
-		{functions.Callback, []string{"/v1/codex/tasks/{taskId}/events"}},
+		{functions.Callback, []string{"/v1/codex/tasks/{taskId}/events", "/v1/codex/tasks/{taskId}/actions"}},
 		{functions.Memory, []string{"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query"}},
 	} {
 		target, err := url.Parse(route.target)

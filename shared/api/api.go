@@ -21,9 +21,9 @@ const (
 	OperationCancelTask      = "cancelTask"
 	OperationPostTaskEvents  = "postTaskEvents"
 	OperationListTaskEvents  = "listTaskEvents"
+	OperationPostTaskActions = "postTaskActions"
 	OperationListTaskMemory  = "listTaskMemory"
 	OperationQueryTaskMemory = "queryTaskMemory"
-	OperationPostTaskActions = "postTaskActions"
 	OperationDecideApproval  = "decideApproval"
 	OperationUndoTask        = "undoTask"
 	OperationExplainPolicy   = "explainPolicy"
@@ -43,10 +43,12 @@ const (
 )
 
 // The most bytes in a request's body. A submission may hold 1 MiB of manifests,
-// and a 64 KiB prompt in which every byte is escaped.
+// and a 64 KiB prompt in which every byte is escaped; a request for actions 4 MiB
+// of manifests.
 const (
 	MaxSubmissionBytes   = 2 << 20
 	MaxEventsBytes       = 1 << 20
+	MaxActionsBytes      = 4<<20 + 256<<10
 	MaxMemoryQueryBytes  = 512 << 10
 	MaxCancellationBytes = 16 << 10
 )

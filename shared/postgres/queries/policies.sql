@@ -6,6 +6,21 @@ ON CONFLICT (version) DO UPDATE SET in_force_at = now();
 -- name: GetNewestPolicy :one
 SELECT content FROM codex_policies ORDER BY in_force_at DESC LIMIT 1;
 
+-- name: GetActing :one
+-- GetActing reads what decides whether, and as whom, a task may act in the cluster.
+SELECT status, attempt, caller, project, tags, priority, orchestration_mode FROM codex_tasks WHERE id = $1;
+
+-- name: FindApproval :one
+-- FindApproval reads the request for an approval, decided or not.
+SELECT * FROM codex_approvals WHERE task_id = @task_id AND subject = @subject;
+
+-- name: RequestApproval :one
+-- RequestApproval asks for an approval. What was asked for before stays as it is: the one answer is for both.
+INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
+VALUES (@id, @task_id, @subject, @description, @rule, @policy_version, @approvers, @reason)
+ON CONFLICT (task_id, subject) DO UPDATE SET subject = EXCLUDED.subject
+RETURNING *;
+
 -- name: InsertActions :exec
 -- InsertActions adds to the audit, in the order of the arrays.
 INSERT INTO codex_task_actions

@@ -12,6 +12,62 @@ import (
 	"github.com/google/uuid"
 )
 
+const findApproval = `-- name: FindApproval :one
+SELECT id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment FROM codex_approvals WHERE task_id = $1 AND subject = $2
+`
+
+// FindApproval reads the request for an approval, decided or not.
+func (q *Queries) FindApproval(ctx context.Context, taskID uuid.UUID, subject string) (Approval, error) {
+	row := q.db.QueryRow(ctx, findApproval, taskID, subject)
+	var i Approval
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.Subject,
+		&i.Description,
+		&i.Rule,
+		&i.PolicyVersion,
+		&i.Approvers,
+		&i.Reason,
+		&i.RequestedAt,
+		&i.Decision,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.Comment,
+	)
+	return i, err
+}
+
+const getActing = `-- name: GetActing :one
+SELECT status, attempt, caller, project, tags, priority, orchestration_mode FROM codex_tasks WHERE id = $1
+`
+
+type GetActingRow struct {
+	Status            string
+	Attempt           int16
+	Caller            string
+	Project           string
+	Tags              []string
+	Priority          int16
+	OrchestrationMode string
+}
+
+// GetActing reads what decides whether, and as whom, a task may act in the cluster.
+func (q *Queries) GetActing(ctx context.Context, id uuid.UUID) (GetActingRow, error) {
+	row := q.db.QueryRow(ctx, getActing, id)
+	var i GetActingRow
+	err := row.Scan(
+		&i.Status,
+		&i.Attempt,
+		&i.Caller,
+		&i.Project,
+		&i.Tags,
+		&i.Priority,
+		&i.OrchestrationMode,
+	)
+	return i, err
+}
+
 const getNewestPolicy = `-- name: GetNewestPolicy :one
 SELECT content FROM codex_policies ORDER BY in_force_at DESC LIMIT 1
 `
@@ -76,4 +132,53 @@ ON CONFLICT (version) DO UPDATE SET in_force_at = now()
 func (q *Queries) NotePolicy(ctx context.Context, version string, content string) error {
 	_, err := q.db.Exec(ctx, notePolicy, version, content)
 	return err
+}
+
+const requestApproval = `-- name: RequestApproval :one
+INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (task_id, subject) DO UPDATE SET subject = EXCLUDED.subject
+RETURNING id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment
+`
+
+type RequestApprovalParams struct {
+	ID            uuid.UUID
+	TaskID        uuid.UUID
+	Subject       string
+	Description   string
+	Rule          string
+	PolicyVersion string
+	Approvers     []string
+	Reason        string
+}
+
+// RequestApproval asks for an approval. What was asked for before stays as it is: the one answer is for both.
+func (q *Queries) RequestApproval(ctx context.Context, arg RequestApprovalParams) (Approval, error) {
+	row := q.db.QueryRow(ctx, requestApproval,
+		arg.ID,
+		arg.TaskID,
+		arg.Subject,
+		arg.Description,
+		arg.Rule,
+		arg.PolicyVersion,
+		arg.Approvers,
+		arg.Reason,
+	)
+	var i Approval
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.Subject,
+		&i.Description,
+		&i.Rule,
+		&i.PolicyVersion,
+		&i.Approvers,
+		&i.Reason,
+		&i.RequestedAt,
+		&i.Decision,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.Comment,
+	)
+	return i, err
 }
