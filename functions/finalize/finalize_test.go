@@ -23,6 +23,7 @@ import (
 	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/kubetest"
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/outbox"
 	"github.com/graf-run/graf/shared/postgres/query"
@@ -108,6 +109,7 @@ type fixture struct {
 	cluster *jobs
 	sink    *events
 	bucket  *s3test.Bucket
+	server  *kubetest.Cluster
 	// limited makes slots of which there are that many.
 	limited func(global int) *limiter.Slots
 }
@@ -131,12 +133,12 @@ func setup(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, sink := &jobs{}, &events{}
+	cluster, sink, server := &jobs{}, &events{}, kubetest.Open(t)
 	return &fixture{
-		pool: pool, cluster: cluster, sink: sink, bucket: bucket, limited: limited,
+		pool: pool, cluster: cluster, sink: sink, bucket: bucket, limited: limited, server: server,
 		Finalizer: &Finalizer{
-			pool: pool, outbox: outbox.New(pool, sink, slog.Default()), slots: limited(0), artifacts: store, cluster: cluster,
-			config: Config{RetryBase: time.Millisecond, RetryMax: time.Second, StaleAfter: 30 * time.Second, Grace: time.Minute},
+			pool: pool, outbox: outbox.New(pool, sink, slog.Default()), slots: limited(0), artifacts: store, cluster: cluster, resources: server.Client(t),
+			config: Config{Namespace: server.Namespace, RetryBase: time.Millisecond, RetryMax: time.Second, StaleAfter: 30 * time.Second, Grace: time.Minute},
 			log:    slog.Default(),
 		},
 	}

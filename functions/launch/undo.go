@@ -202,7 +202,7 @@ func show(reversals []reversal, salt []byte) (undone, bool, error) {
 			},
 			Operation: operations[r.Op], Lost: r.Lost,
 		}
-		if r.Nothing {
+		if r.Nothing && r.Possible() {
 			shown.Operation = api.UndoOperationUnchanged
 		}
 		for _, c := range r.Conflicts {

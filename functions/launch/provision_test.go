@@ -1,0 +1,276 @@
+package launch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/grant"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/kubetest"
+	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/manifest"
+	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/snapshot"
+	"github.com/graf-run/graf/shared/tasktest"
+)
+
+// acting is a launcher whose tasks may act on a real API server.
+type acting struct {
+	*fixture
+	server *kubetest.Cluster
+	admin  *kube.Client
+}
+
+func setupActing(t *testing.T) acting {
+	t.Helper()
+	a := acting{fixture: setup(t, limiter.SlotsConfig{}), server: kubetest.Open(t)}
+	a.admin = a.server.Client(t)
+	a.resources, a.execution.Namespace = a.admin, a.server.Namespace
+	return a
+}
+
+func (a acting) ref(name string) manifest.Ref {
+	return manifest.Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: a.server.Namespace, Name: name}
+}
+
+func (a acting) content(name, value string) map[string]any {
+	return map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"namespace": a.server.Namespace, "name": name},
+		"data": map[string]any{"key": value},
+	}
+}
+
+// apply applies a ConfigMap as somebody.
+func (a acting) apply(t *testing.T, name, value, manager string) {
+	t.Helper()
+	if _, err := a.admin.Apply(t.Context(), a.content(name, value), kube.ApplyOptions{FieldManager: manager, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// value is what a ConfigMap has, "" if it is not there.
+func (a acting) value(t *testing.T, name string) string {
+	t.Helper()
+	live, err := a.admin.Live(t.Context(), a.ref(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if live == nil || live.GetDeletionTimestamp() != nil {
+		return ""
+	}
+	text, _, _ := unstructured.NestedString(live.Object, "data", "key")
+	return text
+}
+
+// granted makes a queued task that may do that much with ConfigMaps.
+func (a acting) granted(t *testing.T, verbs []string, names ...string) query.Task {
+	t.Helper()
+	task := tasktest.Queued(t, a.pool, tasktest.Task{})
+	var grants []grant.Grant
+	for _, name := range names {
+		ref := a.ref(name)
+		grants = append(grants, grant.Grant{
+			Target: grant.Target{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: ref.Namespace, Name: name}, Verbs: verbs,
+		})
+	}
+	encoded, err := json.Marshal(grants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasktest.Exec(t, a.pool, `UPDATE codex_tasks SET grants = $2 WHERE id = $1`, task.ID, encoded)
+	return tasktest.Get(t, a.pool, task.ID)
+}
+
+func (a acting) applied(t *testing.T, task query.Task, manifests ...map[string]any) {
+	t.Helper()
+	encoded, err := json.Marshal(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasktest.Exec(t, a.pool, `INSERT INTO codex_task_manifests (task_id, manifests) VALUES ($1, $2)`, task.ID, encoded)
+}
+
+var everything = []string{"get", "create", "patch", "update", "delete"}
+
+// The container gets an identity of its own, the state before is read, and the manifests are applied: once.
+func TestProvision(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	a.apply(t, "old", "1", "somebody")
+	task := a.granted(t, everything, "old", "new", "absent")
+	a.applied(t, task, a.content("new", "2"))
+	for range 2 { // the event comes twice
+		if err := a.Enqueue(t.Context(), task.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := kube.JobName(task.ID.String(), 1)
+	specs := a.cluster.specs()
+	if len(specs) != 1 || specs[0].ServiceAccount != name {
+		t.Fatalf("launched as %q, want %q once", specs[0].ServiceAccount, name)
+	}
+	if _, told := specs[0].Manifests["01-configmap-old.yaml"]; !told {
+		t.Errorf("the container is not told of the state before: %v", specs[0].Manifests)
+	}
+	if got := a.value(t, "new"); got != "2" {
+		t.Errorf("new is %q, want 2", got)
+	}
+	container, err := a.admin.As(a.server.Namespace, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := a.content("old", "3")
+	if err := onceGranted(t.Context(), func() error {
+		_, err := container.Apply(t.Context(), change, kube.ApplyOptions{FieldManager: "agent", Force: true})
+		return err
+	}); err != nil {
+		t.Errorf("the container may not do what was granted: %v", err)
+	}
+	if _, err := container.Apply(t.Context(), a.content("other", "3"), kube.ApplyOptions{FieldManager: "agent"}); !errors.Is(err, kube.ErrForbidden) {
+		t.Errorf("the container may do what was not granted: %v", err)
+	}
+	before := tasktest.Scan[string](t, a.pool, `SELECT manifests::text || absent::text FROM codex_task_snapshots WHERE task_id = $1 AND live`, task.ID)
+	if !strings.Contains(before, `"key":"1"`) || !strings.Contains(before, `"name": "absent"`) || !strings.Contains(before, `"name": "new"`) {
+		t.Errorf("the state before is %s", before)
+	}
+	audited := tasktest.Scan[string](t, a.pool, `SELECT string_agg(verb || ' ' || (resource->>'name') || ' ' || outcome, ', ') FROM codex_task_actions WHERE task_id = $1`, task.ID)
+	if audited != "apply new done" {
+		t.Errorf("the audit has %q", audited)
+	}
+}
+
+// What cannot be applied fails the task before anything was changed, and says why.
+func TestProvisionThatCannot(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		prepare func(*testing.T, acting) query.Task
+		reason  string
+	}{
+		"a conflict": {func(t *testing.T, a acting) query.Task {
+			a.apply(t, "theirs", "1", "somebody")
+			task := a.granted(t, everything, "mine", "theirs")
+			a.applied(t, task, a.content("mine", "2"), a.content("theirs", "2"))
+			return task
+		}, ".data.key belongs to somebody"},
+		"an unknown field": {func(t *testing.T, a acting) query.Task {
+			task := a.granted(t, everything, "mine", "bad")
+			bad := a.content("bad", "2")
+			bad["spec"] = map[string]any{"replicas": 1}
+			a.applied(t, task, a.content("mine", "2"), bad)
+			return task
+		}, "spec"},
+		"cluster-scoped where namespaced is meant": {func(t *testing.T, a acting) query.Task {
+			task := a.granted(t, everything, "mine")
+			tasktest.Exec(t, a.pool, `UPDATE codex_tasks SET grants = jsonb_set(grants, '{0,namespace}', '""') WHERE id = $1`, task.ID)
+			return task
+		}, "namespace"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := setupActing(t)
+			task := c.prepare(t, a)
+			if err := a.Enqueue(t.Context(), task.ID); err != nil {
+				t.Fatal(err)
+			}
+			got := tasktest.Get(t, a.pool, task.ID)
+			if got.Status != "failed" || !strings.Contains(orEmpty(got.FailureReason), c.reason) {
+				t.Errorf("task is %s: %s", got.Status, orEmpty(got.FailureReason))
+			}
+			if len(a.cluster.specs()) > 0 || a.value(t, "mine") != "" {
+				t.Error("something was done all the same")
+			}
+		})
+	}
+}
+
+// undoing stores what a task changed and asks for it to be taken back.
+func (a acting) undoing(t *testing.T, task query.Task, before, after []map[string]any, dry bool) api.Undo {
+	t.Helper()
+	for kind, contents := range map[string][]map[string]any{snapshot.Before: before, snapshot.After: after} {
+		var state kube.Snapshot
+		for _, content := range contents {
+			object, err := manifest.New(content, task.ManifestSalt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			state.Objects = append(state.Objects, object)
+		}
+		if err := snapshot.Store(t.Context(), query.New(a.pool), task.ID, kind, 1, state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := query.New(a.pool)
+	undo, err := q.InsertUndo(t.Context(), query.InsertUndoParams{ID: uuid.New(), TaskID: task.ID, RequestedBy: "ops", DryRun: dry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Undo(t.Context(), task, undo); err != nil {
+		t.Fatal(err)
+	}
+	if undo, err = q.GetUndo(t.Context(), undo.ID); err != nil {
+		t.Fatal(err)
+	}
+	result := api.Undo{Status: api.UndoStatus(undo.Status)}
+	if err := json.Unmarshal(undo.Result, &result); err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func TestUndo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		dry     bool
+		since   func(*testing.T, acting)
+		status  api.UndoStatus
+		shown   string
+		values  string // of changed, made and removed
+		audited int
+	}{
+		"taken back":         {status: api.UndoStatusDone, shown: "changed restored, made deleted, removed created", values: "1  1", audited: 3},
+		"shown":              {dry: true, status: api.UndoStatusDone, shown: "changed restored, made deleted, removed created", values: "2 2 "},
+		"another's change":   {since: func(t *testing.T, a acting) { a.apply(t, "changed", "3", "somebody") }, status: api.UndoStatusRefused, shown: "changed restored data.key, made deleted, removed created", values: "3 2 "},
+		"taken back already": {since: func(t *testing.T, a acting) { a.apply(t, "changed", "1", "somebody") }, status: api.UndoStatusDone, shown: "changed unchanged, made deleted, removed created", values: "1  1", audited: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := setupActing(t)
+			task := a.granted(t, everything, "changed", "made", "removed")
+			a.apply(t, "changed", "2", "agent")
+			a.apply(t, "made", "2", "agent")
+			if c.since != nil {
+				c.since(t, a)
+			}
+			got := a.undoing(t, task, []map[string]any{a.content("changed", "1"), a.content("removed", "1")},
+				[]map[string]any{a.content("changed", "2"), a.content("made", "2")}, c.dry)
+			var shown []string
+			for _, r := range got.Resources {
+				shown = append(shown, strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Resource.Name, r.Operation, strings.Join(r.Conflicts, " "))))
+			}
+			if got.Status != c.status || strings.Join(shown, ", ") != c.shown {
+				t.Errorf("undo is %s: %v: %s", got.Status, shown, got.Reason)
+			}
+			values := a.value(t, "changed") + " " + a.value(t, "made") + " " + a.value(t, "removed")
+			if values != c.values {
+				t.Errorf("the resources have %q, want %q", values, c.values)
+			}
+			if n := tasktest.Scan[int](t, a.pool, `SELECT count(*) FROM codex_task_actions WHERE task_id = $1 AND verb = 'undo'`, task.ID); n != c.audited {
+				t.Errorf("%d entries in the audit, want %d", n, c.audited)
+			}
+			left, err := a.server.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}).
+				Namespace(a.server.Namespace).List(t.Context(), metav1.ListOptions{})
+			if err != nil || len(left.Items) > 0 {
+				t.Errorf("%d identities are left: %v", len(left.Items), err)
+			}
+		})
+	}
+}
