@@ -2,8 +2,13 @@ package kube_test
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"k8s.io/client-go/rest"
 
 	"github.com/graf-run/graf/shared/kube"
 )
@@ -80,5 +85,31 @@ func TestKindFor(t *testing.T) {
 		if got := kube.KindFor(mode); got != want {
 			t.Errorf("%q runs as a %s, want a %s", mode, got, want)
 		}
+	}
+}
+
+// TestWithoutArgo answers as an API server does for a kind that it does not serve.
+func TestWithoutArgo(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/apis/batch/v1/") {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"apiVersion": "batch/v1", "kind": "JobList", "metadata": {}, "items": [%s]}`, job("{}"))
+	}))
+	t.Cleanup(server.Close)
+	client, err := kube.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if listed, err := client.List(t.Context(), "graf"); err != nil || len(listed) != 1 {
+		t.Errorf("listed %v, %v; want the one Job", listed, err)
+	}
+	spec := validSpec()
+	spec.Kind = kube.KindWorkflow
+	if _, err := client.Launch(t.Context(), spec); !errors.Is(err, kube.ErrNotFound) || !strings.Contains(err.Error(), "install Argo") {
+		t.Errorf("got %v, want what is missing and how to mend it", err)
 	}
 }
