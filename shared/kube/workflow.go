@@ -198,7 +198,7 @@ func (k executionKind) explain(err error) error {
 		return fmt.Errorf("the cluster has no Argo Workflows (%s): install Argo (docs/argo.md), "+
 			"or submit the task with orchestrationMode direct: %w", k.apiVersion(), err)
 	case errors.Is(kindOf(err), ErrForbidden):
-		return fmt.Errorf("Graf has no right to Workflows here: deploy it with components/argo (docs/argo.md): %w", err)
+		return fmt.Errorf("no right to Workflows here: deploy Graf with components/argo (docs/argo.md): %w", err)
 	}
 	return err
 }
