@@ -27,7 +27,7 @@ func TestArgoConformance(t *testing.T) {
 	config.QPS = -1
 	kubetest.InstallArgo(within(t), t, config)
 	s := &system{cluster: shared.cluster}
-	namespace := "i4-argo-" + strings.ToLower(uuid.NewString()[:8])
+	namespace := "graf-argo-" + strings.ToLower(uuid.NewString()[:8])
 	s.create(t, namespaces, object{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": namespace}})
 	startArgoController(t, shared.cluster, namespace)
 	kubetest.Conformance(t, kubetest.Target{Config: config, Namespace: namespace, Image: image, Kind: kube.KindWorkflow})

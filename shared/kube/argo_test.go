@@ -60,7 +60,7 @@ func newArgo(t *testing.T) argo {
 	ctx := kubetest.Context(t)
 	kubetest.InstallArgo(ctx, t, config)
 	namespaces := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
-	name := "i4-argo-" + uuid.NewString()[:8]
+	name := "graf-argo-" + uuid.NewString()[:8]
 	namespace := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name},
 	}}
