@@ -3,6 +3,7 @@ package manifest_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -192,30 +193,64 @@ func TestSecretsHaveAnExample(t *testing.T) {
 	}
 }
 
+// withComponent is the local overlay with a component that is off by default.
+func withComponent(t *testing.T, component string) []manifest.Object {
+	t.Helper()
+	folder := t.TempDir()
+	here, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// kustomize takes no absolute paths.
+	deploy, err := filepath.Rel(folder, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := "resources: [" + deploy + "/overlays/local]\ncomponents: [" + deploy + "/components/" + component + "]\n"
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := manifest.Build(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
 func TestComponentsThatAreOffBuild(t *testing.T) {
 	t.Parallel()
 	for _, component := range []string{"kubernetes-manager", "kubernetes-manager-namespaced"} {
-		folder := t.TempDir()
-		here, err := filepath.Abs("..")
-		if err != nil {
-			t.Fatal(err)
-		}
-		// kustomize takes no absolute paths.
-		deploy, err := filepath.Rel(folder, here)
-		if err != nil {
-			t.Fatal(err)
-		}
-		overlay := "resources: [" + deploy + "/overlays/local]\ncomponents: [" + deploy + "/components/" + component + "]\n"
-		if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		objects, err := manifest.Build(folder)
-		if err != nil {
-			t.Fatal(err)
-		}
+		objects := withComponent(t, component)
 		config := manifest.Find(objects, "ConfigMap", "graf-config")
 		if manifest.Find(objects, "ServiceAccount", "graf-kubernetes-manager") == nil || config.At("data", "GRAF_EXECUTION_SERVICE_ACCOUNT") != "graf-kubernetes-manager" {
 			t.Errorf("%s: agents do not run as the account", component)
 		}
+	}
+}
+
+// Workflows are watched beside Jobs, their events come to finalize as those of Jobs
+// do, and Argo's container has a token of its own.
+func TestArgo(t *testing.T) {
+	t.Parallel()
+	objects := withComponent(t, "argo")
+	var kinds []any
+	for _, watched := range objectsOf(manifest.Find(objects, "ApiServerSource", "graf-jobs").At("spec", "resources")) {
+		kinds = append(kinds, watched.At("kind"))
+		if watched.At("selector", "matchLabels", "app.kubernetes.io/managed-by") != "graf" {
+			t.Errorf("the source watches every %v", watched.At("kind"))
+		}
+	}
+	if !slices.Equal(kinds, []any{"Job", "Workflow"}) {
+		t.Errorf("the source watches %v", kinds)
+	}
+	ofJobs, ofWorkflows := manifest.Find(objects, "Trigger", "graf-finalize-job-changed"), manifest.Find(objects, "Trigger", "graf-finalize-workflow-changed")
+	for _, field := range []string{"broker", "subscriber", "delivery"} {
+		if !reflect.DeepEqual(ofJobs.At("spec", field), ofWorkflows.At("spec", field)) {
+			t.Errorf("%s of the two Triggers differ", field)
+		}
+	}
+	token := manifest.Find(objects, "Secret", "graf-argo-executor.service-account-token")
+	if manifest.Find(objects, "ServiceAccount", "graf-argo-executor") == nil || token == nil || token.At("type") != "kubernetes.io/service-account-token" {
+		t.Error("Argo's container has no token")
 	}
 }

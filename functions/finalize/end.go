@@ -50,7 +50,7 @@ func (f *Finalizer) begin(ctx context.Context, id uuid.UUID, o kube.Observation)
 	}
 	row, err := query.New(f.pool).BeginFinalizing(ctx, query.BeginFinalizingParams{
 		UpdatedBy: actor, TaskID: id, ExecutionEnd: end,
-		Attempt: int16(o.Attempt), //nolint:gosec // kube.ParseJob takes no more
+		Attempt: int16(o.Attempt), //nolint:gosec // kube.Parse takes no more
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return query.Task{}, false, nil
@@ -96,7 +96,7 @@ func (f *Finalizer) overrun(ctx context.Context, id uuid.UUID, o kube.Observatio
 // resume carries on an end that was cut off, and first the stopping of an
 // execution if it was that.
 func (f *Finalizer) resume(ctx context.Context, task query.Task) error {
-	o, err := f.observe(ctx, task.ID, int(task.Attempt))
+	o, err := f.observe(ctx, task.ID, int(task.Attempt), kube.KindFor(task.OrchestrationMode))
 	if err != nil {
 		return err
 	}

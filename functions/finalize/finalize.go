@@ -54,8 +54,8 @@ type Finalizer struct {
 func (f *Finalizer) Finalize(ctx context.Context, o kube.Observation) error {
 	id, err := uuid.Parse(o.TaskID)
 	if err != nil {
-		f.log.WarnContext(ctx, "a Job's label is no task id", "job", o.Execution.Name, "label", o.TaskID)
-		return nil //nolint:nilerr // somebody else's Job: to deliver it again would not help
+		f.log.WarnContext(ctx, "an execution's label is no task id", "execution", o.Execution, "label", o.TaskID)
+		return nil //nolint:nilerr // somebody else's: to deliver it again would not help
 	}
 	task, begun, err := f.begin(ctx, id, o)
 	if err != nil {
@@ -195,7 +195,7 @@ func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) erro
 	if task.Status == "finalizing" {
 		return f.resume(ctx, task)
 	}
-	o, err := f.observe(ctx, id, attempt)
+	o, err := f.observe(ctx, id, attempt, kube.KindFor(task.OrchestrationMode))
 	if err != nil || !o.Finished() {
 		return err
 	}
@@ -208,10 +208,10 @@ func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) erro
 
 // observe reads the execution of an attempt, by the name that it must have: an
 // attempt may have ended before launch could note it. One that is gone counts as
-// failed, and so does one whose name somebody else's Job has.
-func (f *Finalizer) observe(ctx context.Context, id uuid.UUID, attempt int) (kube.Observation, error) {
+// failed, and so does one whose name somebody else's has.
+func (f *Finalizer) observe(ctx context.Context, id uuid.UUID, attempt int, kind string) (kube.Observation, error) {
 	o, err := f.cluster.Get(ctx, kube.Execution{
-		Kind: "Job", Namespace: f.config.Namespace, Name: kube.JobName(id.String(), attempt),
+		Kind: kind, Namespace: f.config.Namespace, Name: kube.JobName(id.String(), attempt),
 	})
 	switch {
 	case errors.Is(err, kube.ErrNotFound), errors.Is(err, kube.ErrInvalid):

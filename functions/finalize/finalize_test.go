@@ -41,6 +41,7 @@ type jobs struct {
 	termination kube.Termination
 	deleted     []string
 	undeletable error // of Delete
+	unlisted    bool  // List leaves out what there is
 	looks       int   // how often any was asked for
 }
 
@@ -49,7 +50,7 @@ func (j *jobs) Get(_ context.Context, e kube.Execution) (kube.Observation, error
 	defer j.mu.Unlock()
 	j.looks++
 	for _, o := range j.executions {
-		if e.Name == kube.JobName(o.TaskID, o.Attempt) {
+		if e.Name == kube.JobName(o.TaskID, o.Attempt) && e.Kind == o.Execution.Kind {
 			return o, nil
 		}
 	}
@@ -60,6 +61,9 @@ func (j *jobs) List(context.Context, string) ([]kube.Observation, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.looks++
+	if j.unlisted {
+		return nil, nil
+	}
 	return slices.Clone(j.executions), nil
 }
 
@@ -148,7 +152,7 @@ func observe(task query.Task, phase kube.Phase) kube.Observation {
 	name := fmt.Sprintf("codex-%s-%d", task.ID, task.Attempt)
 	return kube.Observation{
 		TaskID: task.ID.String(), Attempt: int(task.Attempt), Phase: phase,
-		Execution: kube.Execution{Kind: "Job", Name: name, Namespace: "graf", UID: "uid-1"},
+		Execution: kube.Execution{Kind: kube.KindFor(task.OrchestrationMode), Name: name, Namespace: "graf", UID: "uid-1"},
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package finalize is Graf's finalize function: it brings everything to its end.
-// It consumes the ends of executions (as an ApiServerSource tells of Jobs) and
+// It consumes the ends of executions (as an ApiServerSource tells of Jobs and
+// Argo Workflows) and
 // agents' last reports, and finishes or requeues their tasks; the tick, on
 // which it sweeps up what was left lying; and dead letters, which it keeps.
 package finalize
@@ -35,8 +36,8 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /{$}", delivery.NewReceiver(map[string]delivery.HandlerFunc{
-		event.TypeResourceUpdate: f.handleJobUpdate,
-		event.TypeResourceDelete: f.handleJobDelete,
+		event.TypeResourceUpdate: f.handleExecutionUpdate,
+		event.TypeResourceDelete: f.handleExecutionDelete,
 		event.TypeTaskReported:   f.handleReported,
 		event.TypePing:           func(ctx context.Context, _ event.Event) error { return f.Sweep(ctx) },
 	}))
@@ -75,21 +76,21 @@ func open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, err
 	}, nil
 }
 
-// handleJobUpdate takes up the end of an execution. Jobs that are not Graf's,
-// and those that go on, are none of its business.
-func (f *Finalizer) handleJobUpdate(ctx context.Context, e event.Event) error {
-	return f.handleJob(ctx, e, kube.Observation.Finished)
+// handleExecutionUpdate takes up the end of an execution. What is not Graf's,
+// and what goes on, is none of its business.
+func (f *Finalizer) handleExecutionUpdate(ctx context.Context, e event.Event) error {
+	return f.handleExecution(ctx, e, kube.Observation.Finished)
 }
 
-func (f *Finalizer) handleJobDelete(ctx context.Context, e event.Event) error {
-	return f.handleJob(ctx, e, func(kube.Observation) bool { return true })
+func (f *Finalizer) handleExecutionDelete(ctx context.Context, e event.Event) error {
+	return f.handleExecution(ctx, e, func(kube.Observation) bool { return true })
 }
 
-// handleJob takes an event about a Job as a hint to look at the Job itself: who
-// may send events may not thereby end tasks. What the event says only spares
-// the look where there is no end.
-func (f *Finalizer) handleJob(ctx context.Context, e event.Event, end func(kube.Observation) bool) error {
-	hint, err := kube.ParseJobJSON(e.Data())
+// handleExecution takes an event about a Job or a Workflow as a hint to look at
+// it itself: who may send events may not thereby end tasks. What the event says
+// only spares the look where there is no end.
+func (f *Finalizer) handleExecution(ctx context.Context, e event.Event, end func(kube.Observation) bool) error {
+	hint, err := kube.ParseJSON(e.Data())
 	if errors.Is(err, kube.ErrInvalid) || (err == nil && !end(hint)) {
 		return nil
 	}
@@ -98,8 +99,8 @@ func (f *Finalizer) handleJob(ctx context.Context, e event.Event, end func(kube.
 	}
 	task, err := uuid.Parse(hint.TaskID)
 	if err != nil {
-		f.log.WarnContext(ctx, "a Job's label is no task id", "job", hint.Execution.Name, "label", hint.TaskID)
-		return nil //nolint:nilerr // somebody else's Job: to deliver it again would not help
+		f.log.WarnContext(ctx, "an execution's label is no task id", "execution", hint.Execution, "label", hint.TaskID)
+		return nil //nolint:nilerr // somebody else's: to deliver it again would not help
 	}
 	return f.Observe(ctx, task, hint.Attempt)
 }

@@ -64,9 +64,9 @@ func TestJobEventsAreHints(t *testing.T) {
 			if c.exists != "" {
 				f.cluster.executions = []kube.Observation{observe(task, c.exists)}
 			}
-			handle := f.handleJobUpdate
+			handle := f.handleExecutionUpdate
 			if c.typ == event.TypeResourceDelete {
-				handle = f.handleJobDelete
+				handle = f.handleExecutionDelete
 			}
 			err := handle(t.Context(), jobEvent(t.Context(), c.typ, task, c.condition))
 			if errors.Is(err, problem.ErrUnavailable) != c.again || (err != nil && !c.again) {
@@ -97,7 +97,7 @@ func TestJobEventsOfThePast(t *testing.T) {
 	future.Attempt++
 	for _, task := range []query.Task{task, future} {
 		for typ, handle := range map[string]func(context.Context, event.Event) error{
-			event.TypeResourceUpdate: f.handleJobUpdate, event.TypeResourceDelete: f.handleJobDelete,
+			event.TypeResourceUpdate: f.handleExecutionUpdate, event.TypeResourceDelete: f.handleExecutionDelete,
 		} {
 			if err := handle(t.Context(), jobEvent(t.Context(), typ, task, failed)); err != nil {
 				t.Error(err)

@@ -101,7 +101,11 @@ func (f *Finalizer) observeRunning(ctx context.Context) error {
 	for _, task := range running {
 		o, exists := byAttempt[limiter.AttemptID(task.ID.String(), int(task.Attempt))]
 		if !exists {
-			o = gone(kube.Observation{TaskID: task.ID.String(), Attempt: int(task.Attempt)})
+			// The list is of a moment ago, and without Workflows if Graf has lost the right to them.
+			if o, err = f.observe(ctx, task.ID, int(task.Attempt), value(task.ExecutionKind)); err != nil {
+				errs = append(errs, err)
+				continue
+			}
 		}
 		if storageAway && o.Finished() {
 			continue

@@ -47,11 +47,13 @@ func (l *Launcher) Cancel(ctx context.Context, id uuid.UUID) error {
 	})
 }
 
-// abandon ends a launch whose task was cancelled: first the Job, should a launch
-// have been cut off after it was made, then the task.
+// abandon ends a launch whose task was cancelled: first the execution, should a
+// launch have been cut off after it was made, then the task.
 func (l *Launcher) abandon(ctx context.Context, task query.Task) error {
-	job := kube.JobSpec{TaskID: task.ID.String(), Attempt: int(task.Attempt)}
-	err := l.cluster.Delete(ctx, kube.Execution{Kind: "Job", Name: job.Name(), Namespace: l.execution.Namespace})
+	err := l.cluster.Delete(ctx, kube.Execution{
+		Kind: kube.KindFor(task.OrchestrationMode), Name: kube.JobName(task.ID.String(), int(task.Attempt)),
+		Namespace: l.execution.Namespace,
+	})
 	if err != nil {
 		return fmt.Errorf("stop the launch of task %s: %w", task.ID, err)
 	}

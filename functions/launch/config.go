@@ -8,6 +8,7 @@ import (
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/postgres"
+	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/redisdb"
 	"github.com/graf-run/graf/shared/retry"
 	"github.com/graf-run/graf/shared/sink"
@@ -33,7 +34,7 @@ type Config struct {
 
 // ExecutionConfig says where and how containers run.
 type ExecutionConfig struct {
-	// Namespace is where Jobs are made.
+	// Namespace is where Jobs and Workflows are made.
 	Namespace string `env:"GRAF_EXECUTION_NAMESPACE" envDefault:"graf"`
 	// Image runs agents that name none.
 	Image string `env:"GRAF_AGENT_IMAGE" envDefault:"dev.local/graf-agent:latest"`
@@ -42,12 +43,23 @@ type ExecutionConfig struct {
 	ServiceAccount string `env:"GRAF_EXECUTION_SERVICE_ACCOUNT"`
 	// GracePeriod is between SIGTERM and SIGKILL.
 	GracePeriod time.Duration `env:"GRAF_EXECUTION_GRACE_PERIOD" envDefault:"10s"`
-	// TTL is how long a finished Job is kept.
+	// TTL is how long a finished Job or Workflow is kept.
 	TTL time.Duration `env:"GRAF_EXECUTION_TTL" envDefault:"1h"`
+	// ArgoWorkflowTemplate is the WorkflowTemplate, in Namespace, that tasks of
+	// orchestrationMode argo are made from; empty: Graf's own.
+	ArgoWorkflowTemplate string `env:"GRAF_ARGO_WORKFLOW_TEMPLATE"`
 	// CallbackBaseURL and MemoryBaseURL are where containers reach the callback
 	// and memory functions, without a path.
 	CallbackBaseURL string `env:"GRAF_CALLBACK_BASE_URL,required,notEmpty"`
 	MemoryBaseURL   string `env:"GRAF_MEMORY_BASE_URL,required,notEmpty"`
+}
+
+// workflowTemplate is the template of a task's execution, which only a Workflow has.
+func (c ExecutionConfig) workflowTemplate(task query.Task) string {
+	if kube.KindFor(task.OrchestrationMode) != kube.KindWorkflow {
+		return ""
+	}
+	return c.ArgoWorkflowTemplate
 }
 
 // RecallConfig says what of earlier tasks a prompt is given.

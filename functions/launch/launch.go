@@ -220,6 +220,7 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 	}
 	base := "/v1/codex/tasks/" + task.ID.String()
 	return kube.JobSpec{
+		Kind: kube.KindFor(task.OrchestrationMode), WorkflowTemplate: l.execution.workflowTemplate(task),
 		TaskID: task.ID.String(), Attempt: int(task.Attempt), Namespace: l.execution.Namespace,
 		Image: image, Command: agent.Command, Env: agent.Env,
 		Prompt: in.prompt, CallbackToken: in.token,

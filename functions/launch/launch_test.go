@@ -31,7 +31,8 @@ type jobs struct {
 	mu       sync.Mutex
 	launched []kube.JobSpec
 	deleted  []string
-	err      error // of Launch
+	kinds    []string // of what was deleted
+	err      error    // of Launch
 	// during is done while a Job is being made.
 	during func() error
 }
@@ -51,13 +52,13 @@ func (j *jobs) Launch(_ context.Context, spec kube.JobSpec) (kube.Execution, err
 		return kube.Execution{}, j.err
 	}
 	j.launched = append(j.launched, spec)
-	return kube.Execution{Kind: "Job", Name: spec.Name(), Namespace: spec.Namespace, UID: "uid-" + spec.Name()}, nil
+	return kube.Execution{Kind: spec.Kind, Name: spec.Name(), Namespace: spec.Namespace, UID: "uid-" + spec.Name()}, nil
 }
 
 func (j *jobs) Delete(_ context.Context, e kube.Execution) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.deleted = append(j.deleted, e.Name)
+	j.deleted, j.kinds = append(j.deleted, e.Name), append(j.kinds, e.Kind)
 	return nil
 }
 

@@ -119,8 +119,8 @@ func errKeyReused(task uuid.UUID) error {
 
 // checkMode refuses the orchestration modes that the API names and nothing runs.
 func checkMode(mode api.OrchestrationMode) error {
-	if mode == "" || mode == api.OrchestrationModeDirect {
-		return nil
+	if mode != api.OrchestrationModeTemporal {
+		return nil // the document knows no others
 	}
 	return problem.ErrNotImplemented.With("orchestrationMode %q does not exist yet: leave it out, or send %q.",
 		mode, api.OrchestrationModeDirect)

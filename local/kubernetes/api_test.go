@@ -18,7 +18,7 @@ import (
 
 	"github.com/graf-run/graf/local/kubernetes"
 	"github.com/graf-run/graf/shared/kube"
-	"github.com/graf-run/graf/shared/kube/kubetest"
+	"github.com/graf-run/graf/shared/kube/conformance"
 )
 
 const (
@@ -48,7 +48,7 @@ func call(t *testing.T, cluster *kubernetes.Cluster, method, path, body string) 
 
 func callAs(t *testing.T, cluster *kubernetes.Cluster, token, method, path, kind, body string) (int, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(kubetest.Context(t), method, cluster.URL()+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(conformance.Context(t), method, cluster.URL()+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestPodWaitsForItsSecret(t *testing.T) {
 	}
 	createSecret(t, cluster, "late")
 	target := targetOf(cluster)
-	if end := target.AwaitEnd(kubetest.Context(t), t, job); end.Phase != kube.PhaseSucceeded {
+	if end := target.AwaitEnd(conformance.Context(t), t, job); end.Phase != kube.PhaseSucceeded {
 		t.Errorf("got %+v", end)
 	}
 }
@@ -115,12 +115,12 @@ func TestPendingPodEnds(t *testing.T) {
 	t.Parallel()
 	cluster := start(t, options(t.TempDir(), nil))
 	job := createJob(t, cluster, "never", waitsForSecret)
-	if err := targetOf(cluster).Client(t).Delete(kubetest.Context(t), job); err != nil {
+	if err := targetOf(cluster).Client(t).Delete(conformance.Context(t), job); err != nil {
 		t.Fatal(err)
 	}
 	late := createJob(t, cluster, "overdue", waitsForSecret+`, "volumes": []}}, "activeDeadlineSeconds": 1, "x": {"y": {"z": 1`)
 	target := targetOf(cluster)
-	if end := target.AwaitEnd(kubetest.Context(t), t, late); end.Phase != kube.PhaseDeadlineExceeded {
+	if end := target.AwaitEnd(conformance.Context(t), t, late); end.Phase != kube.PhaseDeadlineExceeded {
 		t.Errorf("got %+v", end)
 	}
 }
@@ -132,7 +132,7 @@ func TestTimeToLive(t *testing.T) {
 	target := targetOf(cluster)
 	spec := target.Spec("exit 0")
 	spec.TTL = time.Second
-	kubetest.Launch(t, target.Client(t), spec)
+	conformance.Launch(t, target.Client(t), spec)
 	for _, want := range []string{kubernetes.VerbAdd, kubernetes.VerbUpdate, kubernetes.VerbDelete} {
 		if got := next(t, taken); got.verb != want {
 			t.Fatalf("got %+v, want %s", got, want)
@@ -161,17 +161,17 @@ func TestLimitOfPods(t *testing.T) {
 	o.MaxPods = 1
 	target, path := targetOf(start(t, o)), pipe(t)
 	client := target.Client(t)
-	first := kubetest.Launch(t, client, target.Spec("exec 3>"+path+"; echo running >&3; sleep 600"))
+	first := conformance.Launch(t, client, target.Spec("exec 3>"+path+"; echo running >&3; sleep 600"))
 	reader := awaitRunning(t, path)
-	second := kubetest.Launch(t, client, target.Spec("exit 0"))
-	if got, err := client.Termination(kubetest.Context(t), second); err != nil || got.Reason != "ContainerCreating" {
+	second := conformance.Launch(t, client, target.Spec("exit 0"))
+	if got, err := client.Termination(conformance.Context(t), second); err != nil || got.Reason != "ContainerCreating" {
 		t.Errorf("the second pod does not wait: %+v, %v", got, err)
 	}
-	if err := client.Delete(kubetest.Context(t), first); err != nil {
+	if err := client.Delete(conformance.Context(t), first); err != nil {
 		t.Fatal(err)
 	}
 	awaitGone(t, reader)
-	if end := target.AwaitEnd(kubetest.Context(t), t, second); end.Phase != kube.PhaseSucceeded {
+	if end := target.AwaitEnd(conformance.Context(t), t, second); end.Phase != kube.PhaseSucceeded {
 		t.Errorf("got %+v", end)
 	}
 }
@@ -257,7 +257,7 @@ func TestForegroundDelete(t *testing.T) {
 	notify, taken := recorder()
 	cluster, path := start(t, options(t.TempDir(), notify)), pipe(t)
 	target := targetOf(cluster)
-	execution := kubetest.Launch(t, target.Client(t), target.Spec(stubborn(path)))
+	execution := conformance.Launch(t, target.Client(t), target.Spec(stubborn(path)))
 	reader := awaitRunning(t, path)
 	code, answer := call(t, cluster, http.MethodDelete, jobsPath+"/"+execution.Name+"?propagationPolicy=Foreground", "")
 	if code != http.StatusOK {

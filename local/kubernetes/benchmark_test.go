@@ -10,7 +10,7 @@ import (
 
 	"github.com/graf-run/graf/local/kubernetes"
 	"github.com/graf-run/graf/shared/kube"
-	"github.com/graf-run/graf/shared/kube/kubetest"
+	"github.com/graf-run/graf/shared/kube/conformance"
 )
 
 // BenchmarkJob measures a Job that does nothing, from the call of Launch to the notification of its end, beside
@@ -41,7 +41,7 @@ func BenchmarkJob(b *testing.B) {
 	})
 }
 
-func benchmarkCluster(b *testing.B) (kubetest.Target, *kube.Client, <-chan struct{}) {
+func benchmarkCluster(b *testing.B) (conformance.Target, *kube.Client, <-chan struct{}) {
 	b.Helper()
 	ended := make(chan struct{}, 1000)
 	cluster, err := kubernetes.Start(options(b.TempDir(),
@@ -67,7 +67,7 @@ func benchmarkCluster(b *testing.B) (kubetest.Target, *kube.Client, <-chan struc
 	return target, client, ended
 }
 
-func launchNoop(b *testing.B, target kubetest.Target, client *kube.Client) {
+func launchNoop(b *testing.B, target conformance.Target, client *kube.Client) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

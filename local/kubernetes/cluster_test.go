@@ -15,7 +15,7 @@ import (
 
 	"github.com/graf-run/graf/local/kubernetes"
 	"github.com/graf-run/graf/shared/kube"
-	"github.com/graf-run/graf/shared/kube/kubetest"
+	"github.com/graf-run/graf/shared/kube/conformance"
 )
 
 const namespace = "graf-test"
@@ -48,19 +48,19 @@ func start(t *testing.T, o kubernetes.Options) *kubernetes.Cluster {
 
 func stop(t *testing.T, cluster *kubernetes.Cluster) {
 	t.Helper()
-	if err := cluster.Close(kubetest.Context(t)); err != nil {
+	if err := cluster.Close(conformance.Context(t)); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 }
 
 // setup starts a cluster of the test's own.
-func setup(t *testing.T) kubetest.Target {
+func setup(t *testing.T) conformance.Target {
 	t.Helper()
 	return targetOf(start(t, options(t.TempDir(), nil)))
 }
 
-func targetOf(cluster *kubernetes.Cluster) kubetest.Target {
-	return kubetest.Target{
+func targetOf(cluster *kubernetes.Cluster) conformance.Target {
+	return conformance.Target{
 		Config: &rest.Config{
 			Host: cluster.URL(), BearerToken: cluster.Token(), QPS: -1,
 			TLSClientConfig: rest.TLSClientConfig{CAData: cluster.Certificate()},
@@ -72,7 +72,7 @@ func targetOf(cluster *kubernetes.Cluster) kubetest.Target {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	cluster := start(t, options(t.TempDir(), nil))
-	kubetest.Conformance(t, targetOf(cluster))
+	conformance.Conformance(t, targetOf(cluster))
 }
 
 // pipe is a named pipe: reading it waits for the process that opens it, and its end is the end of every process that
@@ -117,14 +117,14 @@ func awaitGone(t *testing.T, reader *bufio.Reader) {
 
 func TestProcessesEndWithTheirJob(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*testing.T, kubetest.Target, kube.Execution){
-		"delete": func(t *testing.T, target kubetest.Target, execution kube.Execution) {
-			if err := target.Client(t).Delete(kubetest.Context(t), execution); err != nil {
+	for name, end := range map[string]func(*testing.T, conformance.Target, kube.Execution){
+		"delete": func(t *testing.T, target conformance.Target, execution kube.Execution) {
+			if err := target.Client(t).Delete(conformance.Context(t), execution); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"deadline": func(t *testing.T, target kubetest.Target, execution kube.Execution) {
-			if end := target.AwaitEnd(kubetest.Context(t), t, execution); end.Phase != kube.PhaseDeadlineExceeded {
+		"deadline": func(t *testing.T, target conformance.Target, execution kube.Execution) {
+			if end := target.AwaitEnd(conformance.Context(t), t, execution); end.Phase != kube.PhaseDeadlineExceeded {
 				t.Errorf("got %+v", end)
 			}
 		},
@@ -134,7 +134,7 @@ func TestProcessesEndWithTheirJob(t *testing.T) {
 			target, path := setup(t), pipe(t)
 			spec := target.Spec(stubborn(path))
 			spec.Timeout = 3 * time.Second
-			execution := kubetest.Launch(t, target.Client(t), spec)
+			execution := conformance.Launch(t, target.Client(t), spec)
 			reader := awaitRunning(t, path)
 			end(t, target, execution)
 			awaitGone(t, reader)
@@ -149,9 +149,9 @@ func TestGracefulEnd(t *testing.T) {
 	spec := target.Spec("exec 3>" + path + "; trap 'echo graceful >&3; exit 0' TERM; echo running >&3; " +
 		"sleep 600 3>&- & wait")
 	spec.GracePeriod = time.Minute
-	execution := kubetest.Launch(t, client, spec)
+	execution := conformance.Launch(t, client, spec)
 	reader := awaitRunning(t, path)
-	if err := client.Delete(kubetest.Context(t), execution); err != nil {
+	if err := client.Delete(conformance.Context(t), execution); err != nil {
 		t.Fatal(err)
 	}
 	if line, err := reader.ReadString('\n'); line != "graceful\n" {
@@ -164,11 +164,11 @@ func TestKilledFromOutside(t *testing.T) {
 	t.Parallel()
 	target := setup(t)
 	client := target.Client(t)
-	execution := kubetest.Launch(t, client, target.Spec("kill -SEGV $$"))
-	if end := target.AwaitEnd(kubetest.Context(t), t, execution); end.Phase != kube.PhaseFailed {
+	execution := conformance.Launch(t, client, target.Spec("kill -SEGV $$"))
+	if end := target.AwaitEnd(conformance.Context(t), t, execution); end.Phase != kube.PhaseFailed {
 		t.Fatalf("got %+v", end)
 	}
-	got, err := client.Termination(kubetest.Context(t), execution)
+	got, err := client.Termination(conformance.Context(t), execution)
 	if err != nil || got.Signal != int(syscall.SIGSEGV) || got.ExitCode != 128+int(syscall.SIGSEGV) {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -177,9 +177,9 @@ func TestKilledFromOutside(t *testing.T) {
 func TestEnvironmentIsThePodsOwn(t *testing.T) {
 	t.Parallel()
 	target := setup(t)
-	execution := kubetest.Launch(t, target.Client(t), target.Spec(
+	execution := conformance.Launch(t, target.Client(t), target.Spec(
 		`test -z "$(env | cut -d= -f1 | grep -v -e ^GRAF_ -e ^TRACEPARENT -e ^PATH -e ^HOME -e ^PWD -e ^OLDPWD -e ^_ -e ^SHLVL)"`))
-	if end := target.AwaitEnd(kubetest.Context(t), t, execution); end.Phase != kube.PhaseSucceeded {
+	if end := target.AwaitEnd(conformance.Context(t), t, execution); end.Phase != kube.PhaseSucceeded {
 		t.Errorf("the process sees more than its own environment: %+v", end)
 	}
 }
@@ -189,10 +189,10 @@ func TestOutputIsBounded(t *testing.T) {
 	o := options(t.TempDir(), nil)
 	o.LogBytes = 64 << 10
 	target := targetOf(start(t, o))
-	execution := kubetest.Launch(t, target.Client(t),
+	execution := conformance.Launch(t, target.Client(t),
 		target.Spec("head -c 8000000 /dev/zero | tr '\\0' x; echo the end; exit 3"))
-	target.AwaitEnd(kubetest.Context(t), t, execution)
-	got, err := target.Client(t).Termination(kubetest.Context(t), execution)
+	target.AwaitEnd(conformance.Context(t), t, execution)
+	got, err := target.Client(t).Termination(conformance.Context(t), execution)
 	if err != nil || got.ExitCode != 3 || len(got.Message) != 2048 || !strings.HasSuffix(got.Message, "xthe end\n") {
 		t.Errorf("got %d bytes of message, %+v, %v", len(got.Message), got, err)
 	}
@@ -216,8 +216,8 @@ func TestNothingRemainsOnDisk(t *testing.T) {
 	cluster := start(t, o)
 	target := targetOf(cluster)
 	execution := launch(t, target.Client(t), target.Spec("echo noise"))
-	target.AwaitEnd(kubetest.Context(t), t, execution)
-	if err := target.Client(t).Delete(kubetest.Context(t), execution); err != nil {
+	target.AwaitEnd(conformance.Context(t), t, execution)
+	if err := target.Client(t).Delete(conformance.Context(t), execution); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, cluster)

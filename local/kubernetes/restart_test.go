@@ -14,7 +14,7 @@ import (
 
 	"github.com/graf-run/graf/local/kubernetes"
 	"github.com/graf-run/graf/shared/kube"
-	"github.com/graf-run/graf/shared/kube/kubetest"
+	"github.com/graf-run/graf/shared/kube/conformance"
 )
 
 // delivery is one call of Notify.
@@ -38,7 +38,7 @@ func next(t *testing.T, taken <-chan delivery) delivery {
 	select {
 	case d := <-taken:
 		return d
-	case <-kubetest.Context(t).Done():
+	case <-conformance.Context(t).Done():
 		t.Fatal("nothing was handed over")
 		return delivery{}
 	}
@@ -49,9 +49,9 @@ func TestNotifyTellsEachJobsLife(t *testing.T) {
 	notify, taken := recorder()
 	target := targetOf(start(t, options(t.TempDir(), notify)))
 	client := target.Client(t)
-	execution := kubetest.Launch(t, client, target.Spec("exit 4"))
+	execution := conformance.Launch(t, client, target.Spec("exit 4"))
 	added, updated := next(t, taken), next(t, taken)
-	if err := client.Delete(kubetest.Context(t), execution); err != nil {
+	if err := client.Delete(conformance.Context(t), execution); err != nil {
 		t.Fatal(err)
 	}
 	deleted := next(t, taken)
@@ -81,7 +81,7 @@ func TestNotifyIsRepeatedUntilTaken(t *testing.T) {
 			}
 			return notify(ctx, verb, job)
 		})))
-	kubetest.Launch(t, target.Client(t), target.Spec("exit 0"))
+	conformance.Launch(t, target.Client(t), target.Spec("exit 0"))
 	for _, want := range []kube.Phase{kube.PhaseActive, kube.PhaseSucceeded} {
 		if got := next(t, taken); got.job.Phase != want {
 			t.Errorf("got %+v, want phase %q", got, want)
@@ -93,23 +93,23 @@ func TestRestart(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		// run runs a cluster on a folder, hands it to use, and ends it.
-		run func(t *testing.T, folder string, use func(kubetest.Target))
+		run func(t *testing.T, folder string, use func(conformance.Target))
 	}{
-		"stopped": {func(t *testing.T, folder string, use func(kubetest.Target)) {
+		"stopped": {func(t *testing.T, folder string, use func(conformance.Target)) {
 			t.Helper()
 			refuse := func(context.Context, string, *unstructured.Unstructured) error { return errors.New("not taken") }
 			cluster := start(t, options(folder, refuse))
 			use(targetOf(cluster))
 			stop(t, cluster)
 		}},
-		"killed": {func(t *testing.T, folder string, use func(kubetest.Target)) {
+		"killed": {func(t *testing.T, folder string, use func(conformance.Target)) {
 			t.Helper()
 			kill := other(t, folder)
 			config, err := kube.Config{Kubeconfig: filepath.Join(folder, "kubeconfig"), Timeout: 1e10}.REST()
 			if err != nil {
 				t.Fatal(err)
 			}
-			use(kubetest.Target{Config: config, Namespace: namespace, Image: "ignored.test/image"})
+			use(conformance.Target{Config: config, Namespace: namespace, Image: "ignored.test/image"})
 			kill()
 		}},
 	} {
@@ -118,8 +118,8 @@ func TestRestart(t *testing.T) {
 			folder, path := t.TempDir(), pipe(t)
 			var running, done kube.Execution
 			var processes *bufio.Reader
-			c.run(t, folder, func(target kubetest.Target) {
-				client, ctx := target.Client(t), kubetest.Context(t)
+			c.run(t, folder, func(target conformance.Target) {
+				client, ctx := target.Client(t), conformance.Context(t)
 				done = launch(t, client, target.Spec("exit 0"))
 				target.AwaitEnd(ctx, t, done)
 				running = launch(t, client, target.Spec(stubborn(path)))
@@ -130,10 +130,10 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// launch is kubetest.Launch for a cluster that is gone at the end of the test.
+// launch is conformance.Launch for a cluster that is gone at the end of the test.
 func launch(t *testing.T, client *kube.Client, spec kube.JobSpec) kube.Execution {
 	t.Helper()
-	execution, err := client.Launch(kubetest.Context(t), spec)
+	execution, err := client.Launch(conformance.Context(t), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func checkAfterRestart(t *testing.T, folder string, running, done kube.Execution
 	notify, taken := recorder()
 	target := targetOf(start(t, options(folder, notify)))
 	awaitGone(t, processes)
-	client, ctx := target.Client(t), kubetest.Context(t)
+	client, ctx := target.Client(t), conformance.Context(t)
 	if got, err := client.Get(ctx, running); err != nil || got.Phase != kube.PhaseFailed {
 		t.Errorf("what ran: %+v, %v", got, err)
 	}
@@ -175,7 +175,7 @@ func TestPendingPodStartsAfterRestart(t *testing.T) {
 	cluster = start(t, options(folder, nil))
 	createSecret(t, cluster, "late")
 	target := targetOf(cluster)
-	if end := target.AwaitEnd(kubetest.Context(t), t, job); end.Phase != kube.PhaseSucceeded {
+	if end := target.AwaitEnd(conformance.Context(t), t, job); end.Phase != kube.PhaseSucceeded {
 		t.Errorf("got %+v", end)
 	}
 }

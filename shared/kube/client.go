@@ -15,7 +15,6 @@ import (
 )
 
 var (
-	jobs       = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
 	pods       = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 	secrets    = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
@@ -75,6 +74,10 @@ func (c *Client) As(namespace, serviceAccount string) (*Client, error) {
 
 // Delete ends an execution: its pods get SIGTERM, their grace period, then SIGKILL, and all that it owns is removed.
 // It returns once the API server has taken the request; an execution that is already gone is no error.
+//
+// A Workflow is deleted, too, rather than told to shut down (spec.shutdown): the cluster's garbage collector then ends its
+// pods as it does a Job's, whether or not Argo's controller runs. Terminate has that controller send SIGTERM by exec into
+// each container, so that a cancellation would depend on it, and Stop lets exit handlers go on without a bound.
 func (c *Client) Delete(ctx context.Context, execution Execution) error {
 	background := metav1.DeletePropagationBackground
 	options := metav1.DeleteOptions{PropagationPolicy: &background}
@@ -82,49 +85,66 @@ func (c *Client) Delete(ctx context.Context, execution Execution) error {
 		uid := types.UID(execution.UID)
 		options.Preconditions = &metav1.Preconditions{UID: &uid}
 	}
-	err := c.dynamic.Resource(jobs).Namespace(execution.Namespace).Delete(ctx, execution.Name, options)
-	// A conflict is the UID precondition: the name belongs to another Job by now, so this one is gone.
+	err := c.executions(execution).Delete(ctx, execution.Name, options)
+	// A conflict is the UID precondition: the name belongs to another execution by now, so this one is gone.
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
-	return classify("delete Job "+execution.Namespace+"/"+execution.Name, err)
+	return classify("delete "+execution.String(), err)
 }
 
 // Get reads an execution's present state. An execution that is gone, or whose name another one has taken, is
 // ErrNotFound.
 func (c *Client) Get(ctx context.Context, execution Execution) (Observation, error) {
-	operation := "get Job " + execution.Namespace + "/" + execution.Name
-	job, err := c.dynamic.Resource(jobs).Namespace(execution.Namespace).Get(ctx, execution.Name, metav1.GetOptions{})
+	operation := "get " + execution.String()
+	found, err := c.executions(execution).Get(ctx, execution.Name, metav1.GetOptions{})
 	if err != nil {
 		return Observation{}, classify(operation, err)
 	}
-	if execution.UID != "" && string(job.GetUID()) != execution.UID {
+	if execution.UID != "" && string(found.GetUID()) != execution.UID {
 		return Observation{}, fmt.Errorf("%s: %w: its uid is not %s", operation, ErrNotFound, execution.UID)
 	}
-	return ParseJob(job)
+	return Parse(found)
 }
 
-// List reads the executions in a namespace, page by page. Jobs that carry Graf's managed-by label but not its others are
-// left out: they are not of this package's making.
+func (c *Client) executions(execution Execution) dynamic.ResourceInterface {
+	return c.dynamic.Resource(execution.kind().resource).Namespace(execution.Namespace)
+}
+
+// List reads the executions in a namespace, page by page. Those that carry Graf's managed-by label but not its others are
+// left out: they are not of this package's making. So are Workflows where the cluster has no Argo or the caller no right
+// to them, as on most clusters; that an attempt has none must be confirmed by Get.
 func (c *Client) List(ctx context.Context, namespace string) ([]Observation, error) {
+	all, err := c.list(ctx, jobKind, namespace)
+	if err != nil {
+		return nil, err
+	}
+	workflows, err := c.list(ctx, workflowKind, namespace)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrForbidden) {
+		return all, nil
+	}
+	return append(all, workflows...), err
+}
+
+func (c *Client) list(ctx context.Context, kind executionKind, namespace string) ([]Observation, error) {
 	options := metav1.ListOptions{LabelSelector: LabelManagedBy + "=" + ManagedBy, Limit: pageSize}
 	var all []Observation
 	for {
-		page, err := c.dynamic.Resource(jobs).Namespace(namespace).List(ctx, options)
+		page, err := c.dynamic.Resource(kind.resource).Namespace(namespace).List(ctx, options)
 		if err != nil {
-			return nil, classify("list Jobs", err)
+			return nil, classify("list "+kind.name+"s", err)
 		}
-		all = append(all, parseJobs(page.Items)...)
+		all = append(all, parseEach(page.Items)...)
 		if options.Continue = page.GetContinue(); options.Continue == "" {
 			return all, nil
 		}
 	}
 }
 
-func parseJobs(items []unstructured.Unstructured) []Observation {
+func parseEach(items []unstructured.Unstructured) []Observation {
 	var observations []Observation
 	for i := range items {
-		if observation, err := ParseJob(&items[i]); err == nil {
+		if observation, err := Parse(&items[i]); err == nil {
 			observations = append(observations, observation)
 		}
 	}

@@ -46,6 +46,10 @@ func TestValidate(t *testing.T) {
 		"prompt is 1048576 bytes":      func(s *kube.JobSpec) { s.Prompt = strings.Repeat("a", 1<<20) },
 		"timeout must be longer":       func(s *kube.JobSpec) { s.Timeout = 0 },
 		"cannot be negative":           func(s *kube.JobSpec) { s.TTL = -1 },
+		`kind is "Pod"`:                func(s *kube.JobSpec) { s.Kind = "Pod" },
+		"is for a Workflow":            func(s *kube.JobSpec) { s.WorkflowTemplate = "agents" },
+		"which Argo would replace":     func(s *kube.JobSpec) { s.Kind, s.Image = kube.KindWorkflow, "{{workflow.name}}" },
+		`template "Agents"`:            func(s *kube.JobSpec) { s.Kind, s.WorkflowTemplate = kube.KindWorkflow, "Agents" },
 		`"much" is no Kubernetes quan`: func(s *kube.JobSpec) { s.Limits = map[string]string{"memory": "much"} },
 	} {
 		spec := validSpec()
@@ -97,7 +101,7 @@ func TestParseJob(t *testing.T) {
 		"not true":   {`{"conditions": [{"type": "Failed", "status": "False"}]}`, kube.PhaseActive, ""},
 		"odd":        {`{"conditions": [3, {"type": 4, "status": "True"}], "startTime": 5}`, kube.PhaseActive, ""},
 	} {
-		got, err := kube.ParseJobJSON([]byte(job(c.status)))
+		got, err := kube.ParseJSON([]byte(job(c.status)))
 		want := kube.Execution{Kind: "Job", Name: "codex-t-2", Namespace: "graf", UID: "u"}
 		if err != nil || got.Phase != c.phase || got.Reason != c.reason || got.Execution != want ||
 			got.TaskID != "t" || got.Attempt != 2 || got.FinishedAt.IsZero() == got.Finished() {
@@ -114,7 +118,7 @@ func TestParseJobRefusesOthers(t *testing.T) {
 		strings.Replace(job("{}"), `"2"`, `"two"`, 1),
 		strings.Replace(job("{}"), `"2"`, `"0"`, 1),
 	} {
-		if got, err := kube.ParseJobJSON([]byte(data)); !errors.Is(err, kube.ErrInvalid) {
+		if got, err := kube.ParseJSON([]byte(data)); !errors.Is(err, kube.ErrInvalid) {
 			t.Errorf("%s: %+v, %v", data, got, err)
 		}
 	}

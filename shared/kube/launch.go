@@ -12,24 +12,25 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// cleanupTimeout bounds the removal of a Job whose Secret the cluster refuses.
+// cleanupTimeout bounds the removal of an execution whose Secret the cluster refuses.
 const cleanupTimeout = 10 * time.Second
 
-// Launch starts an attempt. The Job comes first, because the others need its UID to be owned by it; its pod waits for
-// them. Launching an attempt again gives the same Execution, adds what a crash in between left out, and never runs the
+// Launch starts an attempt as what its spec's Kind says. The Job or Workflow comes first, because the others need its
+// UID to be owned by it; its pod waits for them. Launching an attempt again gives the same Execution, adds what a crash in between left out, and never runs the
 // command twice; the callback token must then be the same as before, for what exists is not rewritten.
 //
-// Errors wrap ErrInvalid, ErrForbidden, ErrNotFound (no such namespace), ErrConflict (the name belongs to a Job that is
-// not this attempt's, or that is being deleted) or ErrUnavailable. Where retrying cannot help, no Job is left behind.
+// Errors wrap ErrInvalid, ErrForbidden, ErrNotFound (no such namespace, or no Argo), ErrConflict (the name belongs to an
+// execution that is not this attempt's, or that is being deleted) or ErrUnavailable. Where retrying cannot help, no
+// execution is left behind.
 func (c *Client) Launch(ctx context.Context, spec JobSpec) (Execution, error) {
 	if err := spec.Validate(); err != nil {
 		return Execution{}, err
 	}
-	job, err := c.ensureJob(ctx, spec)
+	made, err := c.ensureExecution(ctx, spec)
 	if err != nil {
 		return Execution{}, err
 	}
-	execution := executionOf(job)
+	execution := executionOf(made)
 	for _, dependent := range spec.dependents(execution) {
 		if err := c.ensureDependent(ctx, dependent); err != nil {
 			c.abandon(ctx, execution, err)
@@ -39,12 +40,13 @@ func (c *Client) Launch(ctx context.Context, spec JobSpec) (Execution, error) {
 	return execution, nil
 }
 
-func (c *Client) ensureJob(ctx context.Context, spec JobSpec) (*unstructured.Unstructured, error) {
-	client, job := c.dynamic.Resource(jobs).Namespace(spec.Namespace), spec.job()
-	operation := "create Job " + spec.Namespace + "/" + spec.Name()
-	created, err := client.Create(ctx, job, metav1.CreateOptions{})
+func (c *Client) ensureExecution(ctx context.Context, spec JobSpec) (*unstructured.Unstructured, error) {
+	kind, execution := spec.kind(), spec.execution()
+	client := c.dynamic.Resource(kind.resource).Namespace(spec.Namespace)
+	operation := "create " + executionOf(execution).String()
+	created, err := client.Create(ctx, execution, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {
-		return created, classify(operation, err)
+		return created, classify(operation, kind.explain(err))
 	}
 	existing, err := client.Get(ctx, spec.Name(), metav1.GetOptions{})
 	if err != nil {
@@ -56,10 +58,10 @@ func (c *Client) ensureJob(ctx context.Context, spec JobSpec) (*unstructured.Uns
 func checkSameAttempt(operation string, existing *unstructured.Unstructured, spec JobSpec) error {
 	labels := existing.GetLabels()
 	if labels[LabelTaskID] != spec.TaskID || labels[LabelAttempt] != strconv.Itoa(spec.Attempt) {
-		return fmt.Errorf("%s: %w: a Job of this name exists that is not this attempt's", operation, ErrConflict)
+		return fmt.Errorf("%s: %w: one of this name exists that is not this attempt's", operation, ErrConflict)
 	}
 	if existing.GetDeletionTimestamp() != nil {
-		return fmt.Errorf("%s: %w: the Job is being deleted", operation, ErrConflict)
+		return fmt.Errorf("%s: %w: it is being deleted", operation, ErrConflict)
 	}
 	return nil
 }
@@ -88,8 +90,8 @@ func resourceOf(dependent *unstructured.Unstructured) schema.GroupVersionResourc
 	return configMaps
 }
 
-// abandon removes a Job that can never start, lest its pod wait for its Secret until the deadline. It is best effort:
-// the deadline ends the Job in any case.
+// abandon removes an execution that can never start, lest its pod wait for its Secret until the deadline. It is best
+// effort: the deadline ends it in any case.
 func (c *Client) abandon(ctx context.Context, execution Execution, cause error) {
 	if retryable(cause) {
 		return
@@ -97,8 +99,4 @@ func (c *Client) abandon(ctx context.Context, execution Execution, cause error) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	_ = c.Delete(ctx, execution)
-}
-
-func executionOf(job *unstructured.Unstructured) Execution {
-	return Execution{Kind: "Job", Name: job.GetName(), Namespace: job.GetNamespace(), UID: string(job.GetUID())}
 }

@@ -30,6 +30,12 @@ const maxManifestBytes = 1 << 20
 
 // JobSpec is all that one attempt needs.
 type JobSpec struct {
+	// Kind is what runs the attempt: KindJob, which is meant if it is empty, or KindWorkflow.
+	Kind string
+	// WorkflowTemplate is the name of the WorkflowTemplate, in the same namespace, that a Workflow is made from; empty
+	// means Graf's own. See docs/argo.md for the parameters that it is given.
+	WorkflowTemplate string
+
 	TaskID    string
 	Attempt   int // from 1
 	Namespace string
@@ -48,13 +54,13 @@ type JobSpec struct {
 	Manifests   map[string][]byte
 	TraceParent string
 
-	// Timeout is how long the Job may be active, rounded up to whole seconds.
+	// Timeout is how long the execution may be active, rounded up to whole seconds.
 	Timeout time.Duration
 	// Deadline is the moment the container is told in GRAF_DEADLINE; the cluster itself enforces Timeout.
 	Deadline time.Time
 	// GracePeriod is the time between SIGTERM and SIGKILL; zero means DefaultGracePeriod.
 	GracePeriod time.Duration
-	// TTL is how long the finished Job is kept; zero means DefaultTTL.
+	// TTL is how long the finished execution is kept; zero means DefaultTTL.
 	TTL time.Duration
 
 	// ServiceAccount is the identity of the container; empty means the namespace's default one without its token.
@@ -64,10 +70,10 @@ type JobSpec struct {
 	Limits   map[string]string
 }
 
-// Name returns the name that the attempt's Job, Secret and ConfigMap share.
+// Name returns the name that the attempt's Job or Workflow, Secret and ConfigMap share.
 func (s JobSpec) Name() string { return JobName(s.TaskID, s.Attempt) }
 
-// JobName returns the name of an attempt's Job, which anyone can tell who knows the attempt.
+// JobName returns the name of an attempt's Job or Workflow, which anyone can tell who knows the attempt.
 func JobName(taskID string, attempt int) string {
 	return "codex-" + taskID + "-" + strconv.Itoa(attempt)
 }
@@ -83,7 +89,7 @@ func (s JobSpec) labels() map[string]any {
 // Validate reports the first field that the cluster would refuse, wrapped in ErrInvalid.
 func (s JobSpec) Validate() error {
 	for _, check := range []func(JobSpec) string{
-		identityProblem, commandProblem, environmentProblem, manifestsProblem, durationProblem, resourceProblem,
+		identityProblem, kindProblem, commandProblem, environmentProblem, manifestsProblem, durationProblem, resourceProblem,
 	} {
 		if problem := check(s); problem != "" {
 			return fmt.Errorf("%w: %s", ErrInvalid, problem)
@@ -101,6 +107,23 @@ func identityProblem(s JobSpec) string {
 	}
 	if problems := validation.IsDNS1123Label(s.Namespace); len(problems) > 0 {
 		return fmt.Sprintf("namespace %q: %s", s.Namespace, problems[0])
+	}
+	return ""
+}
+
+func kindProblem(s JobSpec) string {
+	switch {
+	case s.Kind != "" && s.Kind != KindJob && s.Kind != KindWorkflow:
+		return fmt.Sprintf("kind is %q; give %s or %s", s.Kind, KindJob, KindWorkflow)
+	case s.Kind != KindWorkflow && s.WorkflowTemplate != "":
+		return fmt.Sprintf("workflow template %q is for a %s, not for a %s", s.WorkflowTemplate, KindWorkflow, KindJob)
+	case s.Kind == KindWorkflow && strings.Contains(s.Image, "{{"):
+		return fmt.Sprintf("image %q has {{, which Argo would replace", s.Image)
+	case s.WorkflowTemplate == "":
+		return ""
+	}
+	if problems := validation.IsDNS1123Subdomain(s.WorkflowTemplate); len(problems) > 0 {
+		return fmt.Sprintf("workflow template %q: %s", s.WorkflowTemplate, problems[0])
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,30 +28,40 @@ type Termination struct {
 	FinishedAt time.Time `json:"finishedAt,omitzero"`
 }
 
-// Termination reads from the execution's pod how its container ended. The pod is gone, and the answer ErrNotFound, once
-// the Job was deleted, ran past its deadline or outlived its time to live.
+// Termination reads from the execution's pod how its container ended: of several pods, which a Workflow may have, from the
+// newest that failed, or else from the newest. The pod is gone, and the answer ErrNotFound, once a Job was deleted, ran past
+// its deadline or outlived its time to live, or a Workflow was deleted, outlived its own or is set to collect its pods.
 func (c *Client) Termination(ctx context.Context, execution Execution) (Termination, error) {
-	operation := "list pods of Job " + execution.Namespace + "/" + execution.Name
+	operation := "list pods of " + execution.String()
+	kind := execution.kind()
 	list, err := c.dynamic.Resource(pods).Namespace(execution.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: "batch.kubernetes.io/job-name=" + execution.Name,
+		LabelSelector: kind.podLabel + "=" + execution.Name,
 	})
 	if err != nil {
 		return Termination{}, classify(operation, err)
 	}
-	var newest *unstructured.Unstructured
+	var chosen *unstructured.Unstructured
 	for i := range list.Items {
-		pod := &list.Items[i]
-		if !ownedBy(pod, execution) {
-			continue
-		}
-		if newest == nil || newest.GetCreationTimestamp().Time.Before(pod.GetCreationTimestamp().Time) {
-			newest = pod
+		if pod := &list.Items[i]; ownedBy(pod, execution) && (chosen == nil || tellsMore(pod, chosen)) {
+			chosen = pod
 		}
 	}
-	if newest == nil {
+	if chosen == nil {
 		return Termination{}, fmt.Errorf("%s: %w: there is none", operation, ErrNotFound)
 	}
-	return parsePod(newest), nil
+	return parsePod(chosen, kind.container), nil
+}
+
+func tellsMore(pod, than *unstructured.Unstructured) bool {
+	if failed := hasFailed(pod); failed != hasFailed(than) {
+		return failed
+	}
+	return than.GetCreationTimestamp().Time.Before(pod.GetCreationTimestamp().Time)
+}
+
+func hasFailed(pod *unstructured.Unstructured) bool {
+	phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase")
+	return phase == "Failed"
 }
 
 func ownedBy(pod *unstructured.Unstructured, execution Execution) bool {
@@ -58,15 +69,19 @@ func ownedBy(pod *unstructured.Unstructured, execution Execution) bool {
 	return owner != nil && (execution.UID == "" || string(owner.UID) == execution.UID)
 }
 
-func parsePod(pod *unstructured.Unstructured) Termination {
+func parsePod(pod *unstructured.Unstructured, container string) Termination {
 	termination := Termination{ExitCode: ExitUnknown}
 	termination.Reason, _, _ = unstructured.NestedString(pod.Object, "status", "reason")
 	termination.Message, _, _ = unstructured.NestedString(pod.Object, "status", "message")
 	statuses, _, _ := unstructured.NestedSlice(pod.Object, "status", "containerStatuses")
-	if len(statuses) == 0 {
+	index := slices.IndexFunc(statuses, func(status any) bool {
+		fields, _ := status.(object)
+		return fields["name"] == container
+	})
+	if index < 0 {
 		return termination
 	}
-	status, _ := statuses[0].(object)
+	status, _ := statuses[index].(object)
 	if ended, found, _ := unstructured.NestedMap(status, "state", "terminated"); found {
 		termination.apply(ended)
 	} else if waiting, found, _ := unstructured.NestedMap(status, "state", "waiting"); found && termination.Reason == "" {

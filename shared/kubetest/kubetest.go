@@ -1,5 +1,5 @@
 // Package kubetest gives each test a namespace of its own on a real Kubernetes API
-// server. What executes Jobs is not here: kube/kubetest states what that does.
+// server. What executes Jobs is not here: kube/conformance states what that does.
 //
 // make test runs kube-apiserver and etcd, and nothing else of a cluster: server-side
 // apply, validation, RBAC, admission, impersonation, custom resources and tokens are

@@ -23,6 +23,7 @@ type Task struct {
 	MaxAttempts int
 	Agent       string // JSON
 	Before      string // manifests as a JSON array; empty for no snapshot
+	Mode        string // its orchestration mode; empty for direct
 }
 
 // Queued stores a task as submit would, with its prompt as a memory.
@@ -32,9 +33,9 @@ func Queued(t testing.TB, pool *pgxpool.Pool, task Task) query.Task {
 	id := uuid.Must(uuid.NewV7())
 	Exec(t, pool, `INSERT INTO codex_tasks
 		(id, caller, idempotency_key, request_digest, updated_by, prompt, namespaces, agent, priority,
-		 timeout_seconds, max_attempts)
-		VALUES ($1, $2, $3, '\x00', 'test', $4, $5, $6, $7, 60, $8)`,
-		id, task.Caller, id.String(), task.Prompt, task.Namespaces, task.Agent, task.Priority, task.MaxAttempts)
+		 timeout_seconds, max_attempts, orchestration_mode)
+		VALUES ($1, $2, $3, '\x00', 'test', $4, $5, $6, $7, 60, $8, $9)`,
+		id, task.Caller, id.String(), task.Prompt, task.Namespaces, task.Agent, task.Priority, task.MaxAttempts, task.Mode)
 	err := memory.Write(context.Background(), query.New(pool), memory.Task{ID: id, Namespaces: task.Namespaces},
 		memory.Part{Kind: memory.KindPrompt, Text: task.Prompt})
 	if err != nil {
@@ -59,12 +60,15 @@ func fill(task *Task) {
 	if task.MaxAttempts == 0 {
 		task.MaxAttempts = 1
 	}
+	if task.Mode == "" {
+		task.Mode = "direct"
+	}
 	if task.Agent == "" {
 		task.Agent = `{"kind": "command", "command": ["true"]}`
 	}
 }
 
-// Running stores a task whose first attempt runs as a Job.
+// Running stores a task whose first attempt runs, as a Workflow if its mode is argo and else as a Job.
 func Running(t testing.TB, pool *pgxpool.Pool, task Task) query.Task {
 	t.Helper()
 	queued := Queued(t, pool, task)
@@ -78,7 +82,7 @@ func Launch(t testing.TB, pool *pgxpool.Pool, id uuid.UUID) {
 	Exec(t, pool, `UPDATE codex_tasks SET status = 'launching', updated_by = 'test', attempt = attempt + 1 WHERE id = $1`, id)
 	Exec(t, pool, `INSERT INTO codex_task_attempts
 		(task_id, attempt, prompt, execution_kind, execution_name, execution_namespace, execution_uid)
-		SELECT id, attempt, prompt, 'Job', 'codex-' || id || '-' || attempt, 'graf', 'uid-' || attempt
+		SELECT id, attempt, prompt, CASE orchestration_mode WHEN 'argo' THEN 'Workflow' ELSE 'Job' END, 'codex-' || id || '-' || attempt, 'graf', 'uid-' || attempt
 		FROM codex_tasks WHERE id = $1`, id)
 	Exec(t, pool, `UPDATE codex_tasks SET status = 'running', updated_by = 'test',
 		deadline_at = now() + interval '1 minute' WHERE id = $1`, id)

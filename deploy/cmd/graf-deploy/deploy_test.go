@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -234,5 +235,24 @@ func TestPollTellsWhyItIsLate(t *testing.T) {
 	cancel()
 	if err := poll(ctx, time.Minute, never, func() error { return late }); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A source that watches a kind which the cluster lacks never gets ready, so that
+// kind has to be looked for, too.
+func TestWatchedKindsAreUsed(t *testing.T) {
+	t.Parallel()
+	got := usedKinds([]manifest.Object{
+		{"apiVersion": "sources.knative.dev/v1", "kind": kindAPI, "spec": map[string]any{"resources": []any{
+			map[string]any{"apiVersion": "batch/v1", "kind": "Job"},
+			map[string]any{"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow"},
+		}}},
+		{"apiVersion": "v1", "kind": "Namespace"}, {"apiVersion": "v1", "kind": "Namespace"},
+	})
+	want := map[string][]string{
+		"sources.knative.dev/v1": {kindAPI}, "batch/v1": {"Job"}, "argoproj.io/v1alpha1": {"Workflow"}, "v1": {"Namespace"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

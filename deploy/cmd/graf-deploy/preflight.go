@@ -97,17 +97,12 @@ var installations = map[string]string{
 	"eventing.knative.dev":      "Knative Eventing: https://knative.dev/docs/install",
 	"sources.knative.dev":       "Knative Eventing: https://knative.dev/docs/install",
 	"keda.sh":                   "KEDA: https://keda.sh/docs",
+	"argoproj.io":               "Argo Workflows: https://argo-workflows.readthedocs.io/en/latest/installation",
 }
 
 // checkKinds looks whether the cluster knows every kind of the overlay.
 func (d *deployment) checkKinds(ctx context.Context) error {
-	kinds := map[string][]string{}
-	for _, o := range d.objects {
-		if !slices.Contains(kinds[o.APIVersion()], o.Kind()) {
-			kinds[o.APIVersion()] = append(kinds[o.APIVersion()], o.Kind())
-		}
-	}
-	for version, wanted := range kinds {
+	for version, wanted := range usedKinds(d.objects) {
 		group, _, grouped := strings.Cut(version, "/")
 		if !grouped {
 			continue // Kubernetes' own
@@ -124,6 +119,27 @@ func (d *deployment) checkKinds(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// usedKinds are the kinds of objects, and those that sources among them watch, by
+// API version.
+func usedKinds(objects []manifest.Object) map[string][]string {
+	kinds := map[string][]string{}
+	use := func(o manifest.Object) {
+		if !slices.Contains(kinds[o.APIVersion()], o.Kind()) {
+			kinds[o.APIVersion()] = append(kinds[o.APIVersion()], o.Kind())
+		}
+	}
+	for _, o := range objects {
+		use(o)
+		watched, _ := o.At("spec", "resources").([]any)
+		for _, one := range watched {
+			if fields, ok := one.(map[string]any); ok && o.Kind() == kindAPI {
+				use(fields)
+			}
+		}
+	}
+	return kinds
 }
 
 func (d *deployment) offered(ctx context.Context, version string) ([]string, error) {

@@ -1,4 +1,4 @@
-package kubetest
+package conformance
 
 import (
 	"context"
@@ -199,7 +199,7 @@ func testList(t *testing.T, target Target) {
 	second := first
 	second.Attempt = 2
 	for _, spec := range []kube.JobSpec{first, second} {
-		Launch(t, client, spec)
+		target.AwaitEnd(ctx, t, Launch(t, client, spec))
 	}
 	for namespace, want := range map[string]int{target.Namespace: 2, "": 2, "default": 0} {
 		got, err := client.List(ctx, namespace)
@@ -233,11 +233,11 @@ func testRefused(t *testing.T, target Target) {
 			return err
 		}, kube.ErrNotFound},
 		"no such execution": {func(ctx context.Context) error {
-			_, err := client.Get(ctx, kube.Execution{Kind: "Job", Name: "none", Namespace: target.Namespace})
+			_, err := client.Get(ctx, kube.Execution{Kind: target.Kind, Name: "none", Namespace: target.Namespace})
 			return err
 		}, kube.ErrNotFound},
 		"no such pod": {func(ctx context.Context) error {
-			_, err := client.Termination(ctx, kube.Execution{Kind: "Job", Name: "none", Namespace: target.Namespace})
+			_, err := client.Termination(ctx, kube.Execution{Kind: target.Kind, Name: "none", Namespace: target.Namespace})
 			return err
 		}, kube.ErrNotFound},
 		"no time": {func(ctx context.Context) error {

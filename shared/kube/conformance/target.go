@@ -1,6 +1,6 @@
-// Package kubetest states how an attempt's execution behaves, as cases that every cluster must pass: the local one and a
+// Package conformance states how an attempt's execution behaves, as cases that every cluster must pass: the local one and a
 // real one alike.
-package kubetest
+package conformance
 
 import (
 	"context"
@@ -25,14 +25,22 @@ const Token = "callback-token-of-a-test"
 // caseTimeout bounds one case, the pull of the image included.
 const caseTimeout = 2 * time.Minute
 
-var jobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+// resources are what the kinds of executions are in the API.
+var resources = map[string]schema.GroupVersionResource{
+	kube.KindJob:      {Group: "batch", Version: "v1", Resource: "jobs"},
+	kube.KindWorkflow: {Group: "argoproj.io", Version: "v1alpha1", Resource: "workflows"},
+}
 
 // Target is a cluster under test.
 type Target struct {
 	// Config returns client-go's settings for the cluster.
 	Config *rest.Config
-	// Namespace exists and is free for the test's Jobs.
+	// Namespace exists and is free for the test's executions.
 	Namespace string
+	// Kind is what executions are made as; empty means Jobs.
+	Kind string
+	// WorkflowTemplate is the template of Workflows; empty means the built-in one.
+	WorkflowTemplate string
 	// Image has sh, test, sleep and cat, such as busybox.
 	Image string
 }
@@ -54,6 +62,7 @@ func (target Target) Spec(script string) kube.JobSpec {
 		panic(err) // the system has no random numbers
 	}
 	return kube.JobSpec{
+		Kind: target.Kind, WorkflowTemplate: target.WorkflowTemplate,
 		TaskID: id.String(), Attempt: 1, Namespace: target.Namespace, Image: target.Image,
 		Command: []string{"sh", "-c", script}, Prompt: "# Prompt", CallbackToken: Token,
 		CallbackURL: "http://callback.test/v1/codex/tasks/" + id.String() + "/events",
@@ -89,19 +98,19 @@ func Launch(t *testing.T, client *kube.Client, spec kube.JobSpec) kube.Execution
 func (target Target) AwaitEnd(ctx context.Context, t *testing.T, execution kube.Execution) kube.Observation {
 	t.Helper()
 	var last kube.Observation
-	err := target.awaitJob(ctx, execution, func(job *unstructured.Unstructured) bool {
+	err := target.await(ctx, execution, func(now *unstructured.Unstructured) bool {
 		var err error
-		last, err = kube.ParseJob(job)
+		last, err = kube.Parse(now)
 		return err == nil && last.Finished()
 	})
 	if err != nil {
-		t.Fatalf("the end of Job %s: %v; last seen: %+v", execution.Name, err, last)
+		t.Fatalf("the end of %s: %v; last seen: %+v", execution, err, last)
 	}
 	return last
 }
 
-// awaitJob calls done with the Job as it is and with each of its changes, until done returns true.
-func (target Target) awaitJob(
+// await calls done with the execution as it is and with each of its changes, until done returns true.
+func (target Target) await(
 	ctx context.Context, execution kube.Execution, done func(*unstructured.Unstructured) bool,
 ) error {
 	config := rest.CopyConfig(target.Config)
@@ -111,13 +120,13 @@ func (target Target) awaitJob(
 		return err
 	}
 	for {
-		changes, err := client.Resource(jobs).Namespace(execution.Namespace).Watch(ctx,
+		changes, err := client.Resource(resources[execution.Kind]).Namespace(execution.Namespace).Watch(ctx,
 			metav1.ListOptions{FieldSelector: "metadata.name=" + execution.Name})
 		if err != nil {
 			return err
 		}
 		for change := range changes.ResultChan() {
-			if job, ok := change.Object.(*unstructured.Unstructured); ok && done(job) {
+			if now, ok := change.Object.(*unstructured.Unstructured); ok && done(now) {
 				changes.Stop()
 				return nil
 			}
