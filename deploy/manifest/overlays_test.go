@@ -217,13 +217,16 @@ func withComponent(t *testing.T, component string) []manifest.Object {
 	return objects
 }
 
-func TestComponentsThatAreOffBuild(t *testing.T) {
+// What tasks can be given is what launch has.
+func TestKubernetesManager(t *testing.T) {
 	t.Parallel()
-	for _, component := range []string{"kubernetes-manager", "kubernetes-manager-namespaced"} {
+	for component, kind := range map[string]string{"kubernetes-manager": "ClusterRoleBinding", "kubernetes-manager-namespaced": "RoleBinding"} {
 		objects := withComponent(t, component)
-		config := manifest.Find(objects, "ConfigMap", "graf-config")
-		if manifest.Find(objects, "ServiceAccount", "graf-kubernetes-manager") == nil || config.At("data", "GRAF_EXECUTION_SERVICE_ACCOUNT") != "graf-kubernetes-manager" {
-			t.Errorf("%s: agents do not run as the account", component)
+		for binding, account := range map[string]string{"graf-kubernetes-manager": "graf-launch", "graf-kubernetes-rights": "graf-finalize"} {
+			subjects := objectsOf(manifest.Find(objects, kind, binding).At("subjects"))
+			if len(subjects) != 1 || subjects[0].At("name") != account {
+				t.Errorf("%s: %s binds %v, want %s", component, binding, subjects, account)
+			}
 		}
 	}
 }

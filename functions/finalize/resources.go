@@ -53,7 +53,7 @@ func (f *Finalizer) readAfter(ctx context.Context, q *query.Queries, task query.
 func (f *Finalizer) revoke(ctx context.Context, task query.Task, attempt int) {
 	grants, err := grant.Parse(task.Grants)
 	if err == nil && len(grants) > 0 {
-		err = f.resources.Revoke(ctx, task.ID.String(), attempt, append(grant.Namespaces(grants), f.config.Namespace))
+		err = f.resources.Revoke(ctx, task.ID.String(), attempt, f.config.Namespace, grant.Namespaces(grants))
 	}
 	if err != nil {
 		f.log.WarnContext(ctx, "rights not taken away; the sweep will", "task", task.ID, "attempt", attempt, "error", err)

@@ -226,6 +226,7 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 		Prompt: in.prompt, CallbackToken: in.token,
 		CallbackURL: strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/events",
 		MemoryURL:   strings.TrimRight(l.execution.MemoryBaseURL, "/") + base + "/memory",
+		ActionsURL:  strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/actions",
 		Manifests:   manifests, TraceParent: task.TraceParent,
 		Timeout: time.Duration(task.TimeoutSeconds) * time.Second, Deadline: deadline,
 		GracePeriod: l.execution.GracePeriod, TTL: l.execution.TTL,

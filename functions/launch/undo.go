@@ -155,13 +155,13 @@ func undoIdentity(task query.Task, namespace string, pairs []manifest.Pair) kube
 
 // forget takes the identity's rights away again; should that be cut off, finalize's sweep does it.
 func (l *Launcher) forget(ctx context.Context, identity kube.RightsSpec) {
-	namespaces := []string{identity.Namespace}
+	var namespaces []string
 	for _, r := range identity.Rights {
 		if !slices.Contains(namespaces, r.Namespace) {
 			namespaces = append(namespaces, r.Namespace)
 		}
 	}
-	err := l.resources.Revoke(context.WithoutCancel(ctx), identity.TaskID, identity.Attempt, namespaces)
+	err := l.resources.Revoke(context.WithoutCancel(ctx), identity.TaskID, identity.Attempt, identity.Namespace, namespaces)
 	if err != nil {
 		l.log.WarnContext(ctx, "rights not taken away; the sweep will", "task", identity.TaskID, "error", err)
 	}

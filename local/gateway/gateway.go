@@ -26,6 +26,7 @@ func New(functions Functions, log *slog.Logger) (http.Handler, error) {
 	}{
 		{functions.Submit, []string{
 			"/v1/codex/tasks", "/v1/codex/tasks/{taskId}", "/v1/codex/tasks/{taskId}/cancel",
+			"/v1/codex/tasks/{taskId}/undo", "/v1/codex/tasks/{taskId}/approvals/{approvalId}", "/v1/codex/policy/explain",
 		}},
 		{functions.Callback, []string{"/v1/codex/tasks/{taskId}/events", "/v1/codex/tasks/{taskId}/actions"}},
 		{functions.Memory, []string{"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query"}},

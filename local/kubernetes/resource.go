@@ -42,13 +42,18 @@ var (
 		name: "configmaps", singular: "configmap", kind: "ConfigMap", shortNames: []string{"cm"}, version: core,
 		namespaced: true, empty: func() object { return &corev1.ConfigMap{} },
 	}
+	// Accounts are kept, and nothing comes of them: here nobody has rights.
+	serviceAccountResource = &resource{
+		name: "serviceaccounts", singular: "serviceaccount", kind: "ServiceAccount", shortNames: []string{"sa"}, version: core,
+		namespaced: true, empty: func() object { return &corev1.ServiceAccount{} },
+	}
 	namespaceResource = &resource{
 		name: "namespaces", singular: "namespace", kind: "Namespace", shortNames: []string{"ns"}, version: core,
 		empty: func() object { return &corev1.Namespace{} },
 	}
 )
 
-var resources = []*resource{jobResource, podResource, secretResource, configMapResource, namespaceResource}
+var resources = []*resource{jobResource, podResource, secretResource, configMapResource, serviceAccountResource, namespaceResource}
 
 func resourceNamed(name string) *resource {
 	for _, r := range resources {

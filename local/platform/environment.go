@@ -48,6 +48,7 @@ func (p *Platform) functionEnvironment(address string) []string {
 		"LISTEN_ADDRESS=" + address,
 		"K_SINK=" + p.BrokerURL(),
 		"KUBECONFIG=" + p.config.folder("kubeconfig"),
+		"GRAF_POLICY_FILE=" + p.config.folder("policy.yaml"),
 		"GRAF_S3_BUCKET=" + bucket,
 		"GRAF_API_BEARER_TOKENS=local=" + p.token,
 		"GRAF_CALLBACK_BASE_URL=" + p.URL(),

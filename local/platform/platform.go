@@ -79,6 +79,7 @@ func Start(ctx context.Context, config Config) (*Platform, error) {
 		{"database schema and bucket", p.migrate},
 		{"embedding model", p.startModel},
 		{"Broker, Triggers and sources", p.startEventing},
+		{"policy", p.startPolicy},
 		{"functions", p.startFunctions},
 		{"gateway", p.startGateway},
 	} {

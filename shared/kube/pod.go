@@ -18,7 +18,13 @@ const (
 	manifestsFolder = "/var/run/graf/manifests"
 	workFolder      = "/workspace"
 	tokenKey        = "callbackToken"
+	// accountFolder is where Kubernetes' own clients look for a service account's token.
+	accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount"
 )
+
+// accountTokenSeconds is how long a token of the container's service account is good: the least that Kubernetes gives.
+// The kubelet renews it as long as the pod runs.
+const accountTokenSeconds = int64(600)
 
 // containerUser is the "nonroot" user of distroless images. It is set because runAsNonRoot alone refuses every image
 // that names no user.
@@ -31,7 +37,7 @@ type object = map[string]any
 func (s JobSpec) pod() object {
 	pod := object{
 		"restartPolicy":                 "Never",
-		"automountServiceAccountToken":  s.ServiceAccount != "",
+		"automountServiceAccountToken":  false, // Mounted here instead, for a shorter time: see volumes.
 		"enableServiceLinks":            false,
 		"terminationGracePeriodSeconds": seconds(s.GracePeriod, DefaultGracePeriod),
 		"securityContext": object{
@@ -52,13 +58,17 @@ func (s JobSpec) container() object {
 	for i, argument := range s.Command {
 		command[i] = literal(argument)
 	}
+	mounts := []any{
+		object{"name": "task", "mountPath": taskFolder, "readOnly": true},
+		object{"name": "manifests", "mountPath": manifestsFolder, "readOnly": true},
+		object{"name": "work", "mountPath": workFolder},
+	}
+	if s.ServiceAccount != "" {
+		mounts = append(mounts, object{"name": "account", "mountPath": accountFolder, "readOnly": true})
+	}
 	return object{
 		"name": s.kind().container, "image": s.Image, "command": command, "env": s.environment(), "workingDir": workFolder,
-		"volumeMounts": []any{
-			object{"name": "task", "mountPath": taskFolder, "readOnly": true},
-			object{"name": "manifests", "mountPath": manifestsFolder, "readOnly": true},
-			object{"name": "work", "mountPath": workFolder},
-		},
+		"volumeMounts": mounts,
 		"securityContext": object{
 			"allowPrivilegeEscalation": false,
 			"capabilities":             object{"drop": []any{"ALL"}},
@@ -68,13 +78,14 @@ func (s JobSpec) container() object {
 	}
 }
 
-// volumes are the same three whether or not there are manifests, so that GRAF_MANIFESTS_DIR always names a folder.
+// volumes are the same three whether or not there are manifests, so that GRAF_MANIFESTS_DIR always names a folder; and
+// the token of the service account, if there is one, bound to the pod.
 func (s JobSpec) volumes() []any {
 	manifests := object{"name": "manifests", "emptyDir": object{}}
 	if len(s.Manifests) > 0 {
 		manifests = object{"name": "manifests", "configMap": object{"name": s.Name()}}
 	}
-	return []any{
+	volumes := []any{
 		object{"name": "task", "secret": object{
 			"secretName": s.Name(),
 			// Only the prompt becomes a file; the token stays an environment variable of the one container.
@@ -83,6 +94,16 @@ func (s JobSpec) volumes() []any {
 		manifests,
 		object{"name": "work", "emptyDir": object{}},
 	}
+	if s.ServiceAccount == "" {
+		return volumes
+	}
+	return append(volumes, object{"name": "account", "projected": object{"sources": []any{
+		object{"serviceAccountToken": object{"path": "token", "expirationSeconds": accountTokenSeconds}},
+		object{"configMap": object{"name": "kube-root-ca.crt", "items": []any{object{"key": "ca.crt", "path": "ca.crt"}}}},
+		object{"downwardAPI": object{"items": []any{
+			object{"path": "namespace", "fieldRef": object{"fieldPath": "metadata.namespace"}},
+		}}},
+	}}})
 }
 
 func (s JobSpec) environment() []any {
@@ -93,6 +114,7 @@ func (s JobSpec) environment() []any {
 			"secretKeyRef": object{"name": s.Name(), "key": tokenKey},
 		}},
 		variable("GRAF_MEMORY_URL", s.MemoryURL),
+		variable("GRAF_ACTIONS_URL", s.ActionsURL),
 		variable("GRAF_PROMPT_FILE", taskFolder+"/"+promptKey),
 		variable("GRAF_MANIFESTS_DIR", manifestsFolder),
 		variable("GRAF_DEADLINE", s.Deadline.UTC().Format(time.RFC3339)),

@@ -95,27 +95,33 @@ func (c *Client) Grant(ctx context.Context, spec RightsSpec) error {
 	return nil
 }
 
-// Revoke removes what Grant made for an attempt in the namespaces, of which "" is the whole cluster. They are those of
-// its rights and that of its service accounts. What is gone is no error.
-func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, namespaces []string) error {
+// Revoke removes what Grant made for an attempt: the service accounts in one namespace, and what gave them rights in the
+// others, of which "" is the whole cluster. What is gone is no error.
+func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, accounts string, namespaces []string) error {
 	options := metav1.ListOptions{LabelSelector: fmt.Sprintf("%s=%s,%s=%s,%s=%d",
 		LabelManagedBy, ManagedBy, LabelTaskID, taskID, LabelAttempt, attempt)}
-	background := metav1.DeletePropagationBackground
+	remove := func(resource schema.GroupVersionResource, namespace string) error {
+		background := metav1.DeletePropagationBackground
+		err := c.dynamic.Resource(resource).Namespace(namespace).
+			DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, options)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return classify(fmt.Sprintf("delete the %s of task %s in %q", resource.Resource, taskID, namespace), err)
+		}
+		return nil
+	}
 	for _, namespace := range namespaces {
 		// Bindings go first: without them the rest gives no rights.
-		resources := []schema.GroupVersionResource{roleBindings, roles, serviceAccounts}
+		resources := []schema.GroupVersionResource{roleBindings, roles}
 		if namespace == "" {
 			resources = []schema.GroupVersionResource{clusterRoleBindings, clusterRoles}
 		}
 		for _, resource := range resources {
-			err := c.dynamic.Resource(resource).Namespace(namespace).
-				DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &background}, options)
-			if err != nil && !apierrors.IsNotFound(err) {
-				return classify(fmt.Sprintf("delete the %s of task %s in %q", resource.Resource, taskID, namespace), err)
+			if err := remove(resource, namespace); err != nil {
+				return err
 			}
 		}
 	}
-	return nil
+	return remove(serviceAccounts, accounts)
 }
 
 // Identity is a service account that Grant made.

@@ -58,7 +58,7 @@ func grant(t *testing.T, cluster *kubetest.Cluster, client *kube.Client, rights 
 		}
 	}
 	t.Cleanup(func() {
-		if err := client.Revoke(context.Background(), spec.TaskID, spec.Attempt, append(namespaces, "")); err != nil {
+		if err := client.Revoke(context.Background(), spec.TaskID, spec.Attempt, spec.Namespace, append(namespaces, "")); err != nil {
 			t.Error(err)
 		}
 	})
@@ -155,7 +155,7 @@ func TestGrantTwiceAndRevoke(t *testing.T) {
 		t.Errorf("of two attempts there are %v, want %v", got, all)
 	}
 	for range 2 { // What is gone is no error, nor is a namespace that is.
-		if err := client.Revoke(t.Context(), spec.TaskID, spec.Attempt, []string{ns, elsewhere, "none", ""}); err != nil {
+		if err := client.Revoke(t.Context(), spec.TaskID, spec.Attempt, ns, []string{ns, elsewhere, "none", ""}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestGrantTwiceAndRevoke(t *testing.T) {
 	if got := left(t, cluster, spec.TaskID); !equal(got, half) {
 		t.Errorf("of the other attempt there are %v, want %v", got, half)
 	}
-	if err := client.Revoke(t.Context(), spec.TaskID, second.Attempt, []string{ns, elsewhere, ""}); err != nil {
+	if err := client.Revoke(t.Context(), spec.TaskID, second.Attempt, ns, []string{ns, elsewhere, ""}); err != nil {
 		t.Fatal(err)
 	}
 	if got := left(t, cluster, spec.TaskID); len(got) > 0 {

@@ -50,6 +50,7 @@ type JobSpec struct {
 	CallbackToken string
 	CallbackURL   string
 	MemoryURL     string
+	ActionsURL    string
 	// Manifests are files by name, at most 1 MiB in all.
 	Manifests   map[string][]byte
 	TraceParent string
@@ -63,7 +64,8 @@ type JobSpec struct {
 	// TTL is how long the finished execution is kept; zero means DefaultTTL.
 	TTL time.Duration
 
-	// ServiceAccount is the identity of the container; empty means the namespace's default one without its token.
+	// ServiceAccount is the identity of the container, whose token it is given for 10 minutes at a time; empty means the
+	// namespace's default one without its token.
 	ServiceAccount string
 	// Requests and Limits are Kubernetes quantities by resource name, for example {"cpu": "500m"}.
 	Requests map[string]string
