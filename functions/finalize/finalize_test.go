@@ -113,7 +113,6 @@ type fixture struct {
 	cluster *jobs
 	sink    *events
 	bucket  *s3test.Bucket
-	server  *kubetest.Cluster
 	// limited makes slots of which there are that many.
 	limited func(global int) *limiter.Slots
 }
@@ -137,12 +136,12 @@ func setup(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, sink, server := &jobs{}, &events{}, kubetest.Open(t)
+	cluster, sink := &jobs{}, &events{}
 	return &fixture{
-		pool: pool, cluster: cluster, sink: sink, bucket: bucket, limited: limited, server: server,
+		pool: pool, cluster: cluster, sink: sink, bucket: bucket, limited: limited,
 		Finalizer: &Finalizer{
-			pool: pool, outbox: outbox.New(pool, sink, slog.Default()), slots: limited(0), artifacts: store, cluster: cluster, resources: server.Client(t),
-			config: Config{Namespace: server.Namespace, RetryBase: time.Millisecond, RetryMax: time.Second, StaleAfter: 30 * time.Second, Grace: time.Minute},
+			pool: pool, outbox: outbox.New(pool, sink, slog.Default()), slots: limited(0), artifacts: store, cluster: cluster, resources: kubetest.Client(t),
+			config: Config{RetryBase: time.Millisecond, RetryMax: time.Second, StaleAfter: 30 * time.Second, Grace: time.Minute},
 			log:    slog.Default(),
 		},
 	}

@@ -7,20 +7,34 @@ import (
 
 	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/kubetest"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/snapshot"
 	"github.com/graf-run/graf/shared/tasktest"
 )
 
-func (f *fixture) configMap(name, value string) map[string]any {
+// acting is a finalizer whose tasks act in a namespace of their own.
+type acting struct {
+	*fixture
+	server *kubetest.Cluster
+}
+
+func setupActing(t *testing.T) acting {
+	t.Helper()
+	a := acting{fixture: setup(t), server: kubetest.Open(t)}
+	a.config.Namespace = a.server.Namespace
+	return a
+}
+
+func (f acting) configMap(name, value string) map[string]any {
 	return map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"namespace": f.server.Namespace, "name": name},
 		"data": map[string]any{"key": value},
 	}
 }
 
-// acting makes a task that runs with rights on a ConfigMap, as launch does.
-func (f *fixture) acting(t *testing.T) query.Task {
+// task makes a task that runs with rights on a ConfigMap, as launch does.
+func (f acting) task(t *testing.T) query.Task {
 	t.Helper()
 	task := tasktest.Running(t, f.pool, tasktest.Task{})
 	grants := []grant.Grant{{
@@ -48,7 +62,7 @@ func (f *fixture) acting(t *testing.T) query.Task {
 	return tasktest.Get(t, f.pool, task.ID)
 }
 
-func (f *fixture) apply(t *testing.T, value string) {
+func (f acting) apply(t *testing.T, value string) {
 	t.Helper()
 	_, err := f.resources.Apply(t.Context(), f.configMap("limits", value), kube.ApplyOptions{FieldManager: "agent", Force: true})
 	if err != nil {
@@ -56,7 +70,7 @@ func (f *fixture) apply(t *testing.T, value string) {
 	}
 }
 
-func (f *fixture) identities(t *testing.T) int {
+func (f acting) identities(t *testing.T) int {
 	t.Helper()
 	list, err := f.resources.ListIdentities(t.Context(), f.server.Namespace)
 	if err != nil {
@@ -68,8 +82,8 @@ func (f *fixture) identities(t *testing.T) int {
 // The diff is of what the cluster has, whatever the agent says; with the end the rights end.
 func TestEndReadsTheCluster(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
-	task := f.acting(t)
+	f := setupActing(t)
+	task := f.task(t)
 	f.apply(t, "2")
 	tasktest.Snapshot(t, f.pool, task.ID, "after", 1, `[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"lie","namespace":"x"}}]`)
 	for range 2 { // the event comes twice
@@ -90,8 +104,8 @@ func TestEndReadsTheCluster(t *testing.T) {
 // Rights whose end was cut off are taken away by the sweep; those of attempts that go on are not.
 func TestSweepTakesRightsAway(t *testing.T) {
 	t.Parallel()
-	f := setup(t)
-	ended, running := f.acting(t), f.acting(t)
+	f := setupActing(t)
+	ended, running := f.task(t), f.task(t)
 	tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET status = 'finalizing' WHERE id = $1`, ended.ID)
 	tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET status = 'failed' WHERE id = $1`, ended.ID)
 	if err := f.revokeEnded(t.Context()); err != nil {

@@ -83,7 +83,11 @@ func (c *Cluster) serveResource(r *resource, serve func(http.ResponseWriter, cal
 
 func unknownPath(r *http.Request) error {
 	for _, known := range resources {
-		if strings.Contains(r.URL.Path+"/", "/"+known.name+"/") {
+		rest, ours := strings.CutPrefix(r.URL.Path, apiRoot(known.version)+"/")
+		if steps := strings.Split(rest, "/"); ours && len(steps) > 2 && steps[0] == namespaceResource.name {
+			rest = steps[2]
+		}
+		if name, _, _ := strings.Cut(rest, "/"); ours && name == known.name {
 			return apierrors.NewMethodNotSupported(known.group(), strings.ToLower(r.Method))
 		}
 	}

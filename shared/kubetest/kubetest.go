@@ -62,14 +62,16 @@ type Cluster struct {
 	Dynamic dynamic.Interface
 }
 
+// Client returns the administrator's client of package kube, for a test that needs no namespace of its own.
+func Client(t testing.TB) *kube.Client {
+	t.Helper()
+	return find(t).Client(t)
+}
+
 // Open makes a namespace, which is removed at the test's end.
 func Open(t testing.TB) *Cluster {
 	t.Helper()
-	c := &Cluster{Kubeconfig: os.Getenv(Variable)}
-	if c.Kubeconfig == "" {
-		t.Fatalf("%s is not set: run make test, or: go run ./local/cmd/graf-local services --ephemeral "+
-			`--kubernetes "$(cluster/apiserver.sh)" -- go test ./...`, Variable)
-	}
+	c := find(t)
 	settings, err := c.Config().REST()
 	if err != nil {
 		t.Fatalf("%s: %v", Variable, err)
@@ -78,6 +80,17 @@ func Open(t testing.TB) *Cluster {
 		t.Fatalf("%s: %v", Variable, err)
 	}
 	c.Namespace = c.MakeNamespace(t)
+	return c
+}
+
+// find is the API server, of which nothing was asked yet.
+func find(t testing.TB) *Cluster {
+	t.Helper()
+	c := &Cluster{Kubeconfig: os.Getenv(Variable)}
+	if c.Kubeconfig == "" {
+		t.Fatalf("%s is not set: run make test, or: go run ./local/cmd/graf-local services --ephemeral "+
+			`--kubernetes "$(cluster/apiserver.sh)" -- go test ./...`, Variable)
+	}
 	return c
 }
 
