@@ -141,7 +141,7 @@ func setup(t *testing.T) *fixture {
 		pool: pool, cluster: cluster, sink: sink, bucket: bucket, limited: limited,
 		Finalizer: &Finalizer{
 			pool: pool, outbox: outbox.New(pool, sink, slog.Default()), slots: limited(0), artifacts: store, cluster: cluster, resources: kubetest.Client(t),
-			config: Config{RetryBase: time.Millisecond, RetryMax: time.Second, StaleAfter: 30 * time.Second, Grace: time.Minute},
+			config: Config{Namespace: "finalize-tests", RetryBase: time.Millisecond, RetryMax: time.Second, StaleAfter: 30 * time.Second, Grace: time.Minute},
 			log:    slog.Default(),
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
@@ -91,6 +92,9 @@ func (f *Finalizer) revokeEnded(ctx context.Context) error {
 			return err
 		}
 		task, err := q.GetTask(ctx, uuid.MustParse(name))
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue // of another installation, as Graf forgets no task
+		}
 		if err != nil {
 			return fmt.Errorf("read task %s: %w", name, err)
 		}
