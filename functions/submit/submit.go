@@ -109,7 +109,8 @@ func errKeyReused(task uuid.UUID) error {
 
 // checkMode refuses the orchestration modes that the API names and nothing runs.
 func checkMode(mode api.OrchestrationMode) error {
-	if mode == "" || mode == api.OrchestrationModeDirect {
+	switch mode {
+	case "", api.OrchestrationModeDirect, api.OrchestrationModeTemporal:
 		return nil
 	}
 	return problem.ErrNotImplemented.With("orchestrationMode %q does not exist yet: leave it out, or send %q.",
