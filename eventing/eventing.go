@@ -16,6 +16,12 @@ import (
 //go:embed [1-9]*.yaml
 var Manifests embed.FS
 
+// Temporal holds what is applied besides where the Temporal worker is deployed:
+// its Triggers, in the folder temporal.
+//
+//go:embed temporal/[1-9]*.yaml
+var Temporal embed.FS
+
 //go:embed schemas/*.json
 var schemas embed.FS
 

@@ -192,27 +192,57 @@ func TestSecretsHaveAnExample(t *testing.T) {
 	}
 }
 
+// withComponent is the local overlay with a component that is off by default.
+func withComponent(t *testing.T, component string) []manifest.Object {
+	t.Helper()
+	folder := t.TempDir()
+	here, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// kustomize takes no absolute paths.
+	deploy, err := filepath.Rel(folder, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := "resources: [" + deploy + "/overlays/local]\ncomponents: [" + deploy + "/components/" + component + "]\n"
+	if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := manifest.Build(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// The worker has the rights of launch and finalize and no other, and its Triggers reach it.
+func TestTemporalWorker(t *testing.T) {
+	t.Parallel()
+	objects := withComponent(t, "temporal")
+	for binding, role := range map[string]string{"graf-worker-launch": "graf-launch", "graf-worker-finalize": "graf-finalize"} {
+		if got := manifest.Find(objects, "RoleBinding", binding).At("roleRef", "name"); got != role {
+			t.Errorf("%s binds %v, want %s", binding, got, role)
+		}
+	}
+	for _, name := range []string{"graf-worker-task", "graf-worker-job-changed"} {
+		trigger := manifest.Find(objects, "Trigger", name)
+		if trigger.At("spec", "subscriber", "ref", "name") != "graf-worker" || trigger.At("spec", "delivery", "deadLetterSink") == nil {
+			t.Errorf("Trigger %s does not reach the worker, or has no dead-letter sink", name)
+		}
+	}
+	worker := manifest.Find(objects, "Deployment", "graf-worker")
+	pod := manifest.Object(worker.At("spec", "template", "spec").(map[string]any))
+	if pod.At("serviceAccountName") != "graf-worker" || pod.At("securityContext", "runAsNonRoot") != true ||
+		objectsOf(pod.At("containers"))[0].At("securityContext", "readOnlyRootFilesystem") != true {
+		t.Error("the worker's pod is not confined, or has another's account")
+	}
+}
+
 func TestComponentsThatAreOffBuild(t *testing.T) {
 	t.Parallel()
 	for _, component := range []string{"kubernetes-manager", "kubernetes-manager-namespaced"} {
-		folder := t.TempDir()
-		here, err := filepath.Abs("..")
-		if err != nil {
-			t.Fatal(err)
-		}
-		// kustomize takes no absolute paths.
-		deploy, err := filepath.Rel(folder, here)
-		if err != nil {
-			t.Fatal(err)
-		}
-		overlay := "resources: [" + deploy + "/overlays/local]\ncomponents: [" + deploy + "/components/" + component + "]\n"
-		if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(overlay), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		objects, err := manifest.Build(folder)
-		if err != nil {
-			t.Fatal(err)
-		}
+		objects := withComponent(t, component)
 		config := manifest.Find(objects, "ConfigMap", "graf-config")
 		if manifest.Find(objects, "ServiceAccount", "graf-kubernetes-manager") == nil || config.At("data", "GRAF_EXECUTION_SERVICE_ACCOUNT") != "graf-kubernetes-manager" {
 			t.Errorf("%s: agents do not run as the account", component)
