@@ -51,7 +51,7 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.run(scope)
+	w.run(scope) //nolint:contextcheck // polls for as long as the worker is not stopped
 	return delivery.NewReceiver(w.handlers()), nil
 }
 
@@ -75,7 +75,7 @@ func open(ctx context.Context, scope *function.Scope, c Config) (*Worker, error)
 	// Lazy: it connects when it is first used, for the worker waits for no server.
 	temporalClient, err := client.NewLazyClient(options)
 	if err != nil {
-		return nil, fmt.Errorf("Temporal's client: %w", err)
+		return nil, fmt.Errorf("make the client of Temporal: %w", err)
 	}
 	scope.Close(temporalClient.Close)
 	return &Worker{

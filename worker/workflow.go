@@ -125,7 +125,8 @@ func await(ctx workflow.Context, pause time.Duration, signals ...string) {
 // forget takes signals that have come.
 func forget(ctx workflow.Context, signals ...string) {
 	for _, signal := range signals {
-		for workflow.GetSignalChannel(ctx, signal).ReceiveAsync(nil) { //nolint:revive // the receiving is the purpose
+		for workflow.GetSignalChannel(ctx, signal).ReceiveAsync(nil) {
+			continue
 		}
 	}
 }
