@@ -19,6 +19,7 @@ SQLC          := sqlc-v1.31.1/sqlc
 OAPI_CODEGEN  := oapi-codegen-v2.8.2/oapi-codegen
 GOLANGCI_LINT := golangci-lint-v2.15.0/golangci-lint
 FUNC          := func-v0.44.0/func
+TEMPORAL      := temporalserver-v1.31.0/temporalserver
 TOOLS         := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/graf/bin
 
 MODULES  := $(patsubst %/go.mod,%,$(wildcard */go.mod functions/*/go.mod))
@@ -83,7 +84,7 @@ generate: $(TOOLS)/$(SQLC) $(TOOLS)/$(OAPI_CODEGEN) ## Generate the code that co
 generated = { grep -rlZ --include='*.go' '^// Code generated .* DO NOT EDIT' $(MODULES) || true; } | sort -z | xargs -0r sha256sum
 
 # The variables of the env tags of the configuration structs, each with its default.
-settings = grep -rhoE --include='*.go' --exclude='*_test.go' 'env:"[A-Z][A-Z0-9_]*[^"]*"( envDefault:"[^"]*")?' functions shared local | \
+settings = grep -rhoE --include='*.go' --exclude='*_test.go' 'env:"[A-Z][A-Z0-9_]*[^"]*"( envDefault:"[^"]*")?' functions shared local worker | \
 	sed -nE 's/^env:"([A-Z0-9_]+)[^"]*"( envDefault:"([^"]*)")?/\1 \3/p' | sort -u
 
 .PHONY: check
@@ -118,7 +119,7 @@ setup: ## Install what the platform runs on and this machine lacks
 	@test -n "$${OPENAI_API_KEY:-}" || local/install-model.sh >/dev/null
 
 .PHONY: setup-test
-setup-test: ## Install what the tests need and this machine lacks
+setup-test: $(TOOLS)/$(TEMPORAL) ## Install what the tests need and this machine lacks
 	@local/install.sh --test
 	@local/install-model.sh >/dev/null
 	@$(apiserver) >/dev/null
@@ -171,6 +172,12 @@ $(TOOLS)/$(GOLANGCI_LINT):
 $(TOOLS)/$(FUNC): deploy/func/go.mod
 	@echo 'install knative.dev/func@$(version)' >&2
 	@cd deploy/func && GOWORK=off CGO_ENABLED=0 nice go build -trimpath -buildvcs=false -ldflags='-s -w' -o '$@' knative.dev/func/cmd/func
+	@touch '$@'
+
+# Likewise the Temporal server of worker's tests.
+$(TOOLS)/$(TEMPORAL): worker/temporalserver/go.mod worker/temporalserver/main.go
+	@echo 'build the Temporal server of tests, $(version) (some minutes)' >&2
+	@cd worker/temporalserver && GOWORK=off CGO_ENABLED=0 nice go build -trimpath -buildvcs=false -ldflags='-s -w' -o '$@' .
 	@touch '$@'
 
 # install PACKAGE: at the version that the target's folder, TOOL-VERSION, names.

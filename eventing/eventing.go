@@ -16,6 +16,20 @@ import (
 //go:embed [1-9]*.yaml
 var Manifests embed.FS
 
+//go:embed temporal/[1-9]*.yaml
+var temporal embed.FS
+
+// Temporal returns what is applied besides where the Temporal worker is deployed:
+// its Triggers, in numbered *.yaml files.
+func Temporal() fs.FS {
+	sub, err := fs.Sub(temporal, "temporal")
+	if err != nil {
+		// The folder is embedded above, so this cannot fail.
+		panic(err)
+	}
+	return sub
+}
+
 //go:embed schemas/*.json
 var schemas embed.FS
 

@@ -217,6 +217,29 @@ func withComponent(t *testing.T, component string) []manifest.Object {
 	return objects
 }
 
+// The worker has the rights of launch and finalize and no other, and its Triggers reach it.
+func TestTemporalWorker(t *testing.T) {
+	t.Parallel()
+	objects := withComponent(t, "temporal")
+	for binding, role := range map[string]string{"graf-worker-launch": "graf-launch", "graf-worker-finalize": "graf-finalize"} {
+		if got := manifest.Find(objects, "RoleBinding", binding).At("roleRef", "name"); got != role {
+			t.Errorf("%s binds %v, want %s", binding, got, role)
+		}
+	}
+	for _, name := range []string{"graf-worker-task", "graf-worker-job-changed"} {
+		trigger := manifest.Find(objects, "Trigger", name)
+		if trigger.At("spec", "subscriber", "ref", "name") != "graf-worker" || trigger.At("spec", "delivery", "deadLetterSink") == nil {
+			t.Errorf("Trigger %s does not reach the worker, or has no dead-letter sink", name)
+		}
+	}
+	worker := manifest.Find(objects, "Deployment", "graf-worker")
+	pod := manifest.Object(worker.At("spec", "template", "spec").(map[string]any))
+	if pod.At("serviceAccountName") != "graf-worker" || pod.At("securityContext", "runAsNonRoot") != true ||
+		objectsOf(pod.At("containers"))[0].At("securityContext", "readOnlyRootFilesystem") != true {
+		t.Error("the worker's pod is not confined, or has another's account")
+	}
+}
+
 // What tasks can be given is what launch has.
 func TestKubernetesManager(t *testing.T) {
 	t.Parallel()

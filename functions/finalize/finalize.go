@@ -185,6 +185,12 @@ func (f *Finalizer) Observe(ctx context.Context, id uuid.UUID, attempt int) erro
 	if err != nil {
 		return fmt.Errorf("read task %s: %w", id, err)
 	}
+	return f.observeTask(ctx, task, attempt)
+}
+
+// observeTask is Observe for a task that was read.
+func (f *Finalizer) observeTask(ctx context.Context, task query.Task, attempt int) error {
+	id := task.ID
 	switch {
 	case attempt > int(task.Attempt):
 		return nil

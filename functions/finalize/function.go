@@ -30,7 +30,7 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	if err := scope.Configure(&c); err != nil {
 		return nil, err
 	}
-	f, err := open(ctx, scope, c)
+	f, err := Open(ctx, scope, c)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,9 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	return mux, nil
 }
 
-func open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, error) {
+// Open makes a Finalizer of its configuration. It waits for no server; the scope
+// closes what it opens.
+func Open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, error) {
 	pool, err := scope.OpenPostgres(ctx, c.Postgres)
 	if err != nil {
 		return nil, err
@@ -102,7 +104,7 @@ func (f *Finalizer) handleExecution(ctx context.Context, e event.Event, end func
 		f.log.WarnContext(ctx, "an execution's label is no task id", "execution", hint.Execution, "label", hint.TaskID)
 		return nil //nolint:nilerr // somebody else's: to deliver it again would not help
 	}
-	return f.Observe(ctx, task, hint.Attempt)
+	return f.hear(ctx, task, hint.Attempt)
 }
 
 // handleReported looks whether the execution whose agent has said its last word
@@ -116,5 +118,5 @@ func (f *Finalizer) handleReported(ctx context.Context, e event.Event) error {
 	if err != nil {
 		return err
 	}
-	return f.Observe(ctx, task, data.Attempt)
+	return f.hear(ctx, task, data.Attempt)
 }

@@ -28,7 +28,7 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	if err := scope.Configure(&c); err != nil {
 		return nil, err
 	}
-	l, err := open(ctx, scope, c)
+	l, err := Open(ctx, scope, c)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,9 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	}), nil
 }
 
-func open(ctx context.Context, scope *function.Scope, c Config) (*Launcher, error) {
+// Open makes a Launcher of its configuration. It waits for no server; the scope
+// closes what it opens.
+func Open(ctx context.Context, scope *function.Scope, c Config) (*Launcher, error) {
 	pool, err := scope.OpenPostgres(ctx, c.Postgres)
 	if err != nil {
 		return nil, err

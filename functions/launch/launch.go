@@ -66,10 +66,14 @@ func (l *Launcher) launchAdmitted(ctx context.Context, attemptID string) error {
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read task %s: %w", taskID, err)
 	}
+	queued := task.Status == "queued" && int(task.Attempt)+1 == attempt
+	launching := task.Status == "launching" && int(task.Attempt) == attempt
 	switch {
-	case task.Status == "queued" && int(task.Attempt)+1 == attempt:
+	case (queued || launching) && task.OrchestrationMode == modeTemporal:
+		return l.requestExecution(ctx, task, attempt)
+	case queued:
 		return l.begin(ctx, task)
-	case task.Status == "launching" && int(task.Attempt) == attempt:
+	case launching:
 		return l.start(ctx, task)
 	}
 	// Cancelled or gone on in the meantime: its slot is free again.
@@ -77,14 +81,25 @@ func (l *Launcher) launchAdmitted(ctx context.Context, attemptID string) error {
 	return err
 }
 
-// begin recalls what earlier tasks taught, moves the task to launching with its
-// enriched prompt, and starts it.
+// begin prepares a task's next attempt and starts it.
 func (l *Launcher) begin(ctx context.Context, task query.Task) error {
 	ctx = telemetry.WithTraceParent(ctx, task.TraceParent)
+	in, prepared, err := l.prepare(ctx, task)
+	if err != nil || !prepared {
+		return err
+	}
+	task.Attempt++
+	return l.launch(ctx, task, in)
+}
+
+// prepare recalls what earlier tasks taught and moves the task to launching with
+// its enriched prompt. false: another launch was faster, or the task was
+// cancelled; launchAdmitted of the winner, or the sweep, looks after the slot.
+func (l *Launcher) prepare(ctx context.Context, task query.Task) (launchInput, bool, error) {
 	attempt := task.Attempt + 1
 	previous, err := l.previousFailure(ctx, task)
 	if err != nil {
-		return err
+		return launchInput{}, false, err
 	}
 	recalled := l.recaller.recall(ctx, task)
 	token, hash := auth.NewTaskToken()
@@ -99,16 +114,13 @@ func (l *Launcher) begin(ctx context.Context, task query.Task) error {
 		params.Scores = append(params.Scores, float32(hit.Score))
 	}
 	if _, err := query.New(l.pool).BeginAttempt(ctx, params); errors.Is(err, pgx.ErrNoRows) {
-		// Another launch was faster, or the task was cancelled: launchAdmitted
-		// of the winner, or the sweep, looks after the slot.
-		return nil
+		return launchInput{}, false, nil
 	} else if err != nil {
-		return fmt.Errorf("begin attempt %d of task %s: %w", attempt, task.ID, err)
+		return launchInput{}, false, fmt.Errorf("begin attempt %d of task %s: %w", attempt, task.ID, err)
 	}
-	task.Attempt = attempt
-	return l.launch(ctx, task, launchInput{
+	return launchInput{
 		prompt: params.Prompt, token: token, memories: len(recalled.hits), mode: recalled.mode,
-	})
+	}, true, nil
 }
 
 // start carries on a launch that was cut off: the prompt is stored, the token
@@ -147,6 +159,8 @@ func (l *Launcher) resume(ctx context.Context, task query.Task) error {
 			waiting(task.ID, task.Caller, task.Namespaces, task.Priority, task.Attempt, task.CreatedAt))
 	case err != nil:
 		return err
+	case task.OrchestrationMode == modeTemporal:
+		return l.requestExecution(ctx, task, int(task.Attempt))
 	}
 	return l.start(ctx, task)
 }

@@ -61,7 +61,6 @@ func TestSubmitBadInput(t *testing.T) {
 		{"too many metadata", with(`"metadata":{` + metadata(65) + `}`), 422, []string{"/metadata"}},
 		{"metadata too large", with(`"metadata":{"a":"` + strings.Repeat("x", 16384) + `"}`), 422, []string{"/metadata"}},
 		{"an unknown mode", with(`"orchestrationMode":"cron"`), 422, []string{"/orchestrationMode"}},
-		{"temporal", with(`"orchestrationMode":"temporal"`), 501, nil},
 		{"a manifest without kind", manifest(`,{"apiVersion":"v1","metadata":{"name":"b"}}`), 422, []string{"/manifests/1/kind"}},
 		{"a manifest twice", manifest(`,{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`), 422, []string{"/manifests/1"}},
 		{"a manifest twice, in a list", manifest(`,{"apiVersion":"v1","kind":"ConfigMapList","metadata":{"name":"l"},"items":[{"metadata":{"name":"a"}}]}`), 422, []string{"/manifests/1"}},

@@ -61,9 +61,6 @@ type Submitter struct {
 func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt Receipt, err error) {
 	ctx, span := telemetry.Start(ctx, "submit")
 	defer telemetry.End(span, &err)
-	if err := checkMode(submission.Request.OrchestrationMode); err != nil {
-		return Receipt{}, err
-	}
 	if err := checkAgent(submission.Request.Agent); err != nil {
 		return Receipt{}, err
 	}
@@ -115,15 +112,6 @@ func repeat(ctx context.Context, tx *outbox.Tx, task *newTaskRows) (Receipt, err
 func errKeyReused(task uuid.UUID) error {
 	return problem.ErrInvalid.Fields(problem.FieldError{Pointer: pointerKey,
 		Detail: fmt.Sprintf("was used before for task %s with another request: send that request, or another key", task)})
-}
-
-// checkMode refuses the orchestration modes that the API names and nothing runs.
-func checkMode(mode api.OrchestrationMode) error {
-	if mode != api.OrchestrationModeTemporal {
-		return nil // the document knows no others
-	}
-	return problem.ErrNotImplemented.With("orchestrationMode %q does not exist yet: leave it out, or send %q.",
-		mode, api.OrchestrationModeDirect)
 }
 
 // submitted announces the task.

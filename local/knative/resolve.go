@@ -43,7 +43,7 @@ func (r Resolver) Resolve(destination duckv1.Destination) (*url.URL, error) {
 func (r Resolver) reference(ref *duckv1.KReference) (*url.URL, error) {
 	var raw string
 	switch ref.APIVersion + "/" + ref.Kind {
-	case "serving.knative.dev/v1/Service":
+	case "serving.knative.dev/v1/Service", "v1/Service":
 		raw = r.Services[ref.Name]
 	case "eventing.knative.dev/v1/Broker":
 		if r.BrokerURL != "" {

@@ -3,6 +3,7 @@ package platform
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -54,6 +55,7 @@ func (s *system) call(t *testing.T, method, path string, body, out any, headers 
 func (s *system) submit(t *testing.T, submission api.TaskSubmission) api.TaskCreated {
 	t.Helper()
 	var created api.TaskCreated
+	submission.OrchestrationMode = cmp.Or(submission.OrchestrationMode, s.mode)
 	key := uuid.NewString()
 	eventually(t, "a submission is taken", func() bool {
 		_, ok := s.call(t, http.MethodPost, "/v1/codex/tasks", submission, &created, "Idempotency-Key", key)

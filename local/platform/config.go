@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -28,6 +29,9 @@ type Config struct {
 	// Tick replaces the schedule of the PingSources; 0 keeps it. One machine
 	// has nothing to save by ticking rarely.
 	Tick time.Duration `env:"GRAF_TICK" envDefault:"5s"`
+	// TemporalAddress is a Temporal server that exists; with one, the worker runs,
+	// too. It reads the other variables that begin with GRAF_TEMPORAL_ itself.
+	TemporalAddress string `env:"GRAF_TEMPORAL_ADDRESS"`
 	// EmbeddingDimension and EmbeddingModel are passed on to the functions.
 	OpenAIKey          string `env:"OPENAI_API_KEY"`
 	OpenAIBaseURL      string `env:"OPENAI_BASE_URL"`
@@ -64,6 +68,14 @@ func (c Config) validate() error {
 		}
 	}
 	return nil
+}
+
+// programNames are the functions, and the worker where Temporal is.
+func (c Config) programNames() []string {
+	if c.TemporalAddress == "" {
+		return functionNames
+	}
+	return append(slices.Clone(functionNames), "worker")
 }
 
 func (c Config) folder(parts ...string) string {

@@ -58,6 +58,9 @@ func (p *Platform) functionEnvironment(address string) []string {
 	environment = append(environment, connection.Environment("GRAF_")...)
 	environment = append(environment, p.modelEnvironment()...)
 	environment = append(environment, inherited(os.Environ())...)
+	if p.config.TemporalAddress != "" {
+		environment = append(environment, "GRAF_TEMPORAL_ADDRESS="+p.config.TemporalAddress)
+	}
 	return append(environment, p.config.Settings...)
 }
 
@@ -169,7 +172,7 @@ func (p *Platform) Endpoints() []Endpoint {
 		{"HTTP API", p.URL() + "/v1/codex/tasks"},
 		{"CloudEvents", p.BrokerURL()},
 	}
-	for _, name := range functionNames {
+	for _, name := range p.config.programNames() {
 		endpoints = append(endpoints, Endpoint{"function " + name, p.functions[name].url()})
 	}
 	if p.model != nil {

@@ -28,6 +28,13 @@ func (p *Platform) startEventing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.config.TemporalAddress != "" {
+		workers, err := knative.Load(eventing.Temporal()) //nolint:contextcheck // likewise
+		if err != nil {
+			return err
+		}
+		objects.Triggers = append(objects.Triggers, workers.Triggers...)
+	}
 	resolver := p.resolver()
 	if err := p.startBroker(objects, resolver); err != nil { //nolint:contextcheck // the Broker outlives the start
 		return err

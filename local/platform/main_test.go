@@ -48,6 +48,7 @@ func buildPrograms() (string, error) {
 	for _, name := range functionNames {
 		arguments = append(arguments, module+"functions/"+name+"/cmd/"+name)
 	}
+	arguments = append(arguments, module+"worker/cmd/worker")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "go", arguments...).CombinedOutput(); err != nil {

@@ -183,8 +183,9 @@ func (p *Platform) startFunctions(ctx context.Context) error {
 		return err
 	}
 	var group sync.WaitGroup
-	errs := make([]error, len(functionNames))
-	for i, name := range functionNames {
+	names := p.config.programNames()
+	errs := make([]error, len(names))
+	for i, name := range names {
 		function := p.functions[name]
 		function.env = p.functionEnvironment(function.address)
 		p.onStop(name, function.stop)
@@ -197,7 +198,7 @@ func (p *Platform) startFunctions(ctx context.Context) error {
 // placeFunctions gives each function its address, which the Broker must know
 // before the functions start.
 func (p *Platform) placeFunctions() error {
-	for _, name := range functionNames {
+	for _, name := range p.config.programNames() {
 		address, err := freeAddress()
 		if err != nil {
 			return err

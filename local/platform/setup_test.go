@@ -2,6 +2,7 @@ package platform
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/graf-run/graf/local/services"
+	"github.com/graf-run/graf/shared/api"
 )
 
 const (
@@ -28,8 +30,10 @@ var platforms = make(chan struct{}, 2)
 type system struct {
 	*Platform
 	config Config
-	log    *logBuffer
-	pool   *pgxpool.Pool
+	// mode is what submissions are run by, unless they say.
+	mode api.OrchestrationMode
+	log  *logBuffer
+	pool *pgxpool.Pool
 	// events are all that the Broker took.
 	events *recorder
 	// notes is a folder for what agents leave behind: their prompts and tokens.
@@ -57,13 +61,17 @@ func startSystem(t *testing.T, settings ...string) *system {
 
 func startConfigured(t *testing.T, servers services.Config, settings ...string) *system {
 	t.Helper()
+	return startWith(t, Config{Services: servers}, settings...)
+}
+
+func startWith(t *testing.T, config Config, settings ...string) *system {
+	t.Helper()
 	platforms <- struct{}{}
 	t.Cleanup(func() { <-platforms })
-	s := &system{log: &logBuffer{}, notes: t.TempDir(), events: newRecorder(t)}
-	s.config = Config{
-		Services: servers, Programs: programs, Tick: 200 * time.Millisecond,
-		Settings: append(append([]string{}, quick...), settings...), Log: s.log,
-	}
+	s := &system{log: &logBuffer{}, notes: t.TempDir(), events: newRecorder(t), config: config}
+	s.config.Programs, s.config.Log = programs, s.log
+	s.config.Tick = cmp.Or(config.Tick, 200*time.Millisecond)
+	s.config.Settings = append(append([]string{}, quick...), settings...)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the platform's log:\n%s", s.log.tail(200))

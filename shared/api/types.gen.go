@@ -795,8 +795,8 @@ type Metadata = json.RawMessage
 // Namespace defines model for Namespace.
 type Namespace = string
 
-// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow. `temporal` answers 501 until it
-// exists.
+// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow, `temporal` a Temporal workflow,
+// which makes a Job. The policy says which are allowed.
 type OrchestrationMode string
 
 // PolicyAnswer defines model for PolicyAnswer.
@@ -850,8 +850,8 @@ type PolicyQuestion struct {
 		// Limits Kubernetes quantities by the resource's name, such as cpu: 500m and memory: 1Gi.
 		Limits ResourceQuantities `json:"limits,omitempty,omitzero"`
 
-		// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow. `temporal` answers 501 until it
-		// exists.
+		// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow, `temporal` a Temporal workflow,
+		// which makes a Job. The policy says which are allowed.
 		OrchestrationMode OrchestrationMode `json:"orchestrationMode,omitempty,omitzero"`
 		TimeoutSeconds    *int              `json:"timeoutSeconds,omitempty"`
 	} `json:"execution,omitempty"`
@@ -991,8 +991,8 @@ type Task struct {
 	// Metadata The caller's own; stored and given back, never read.
 	Metadata Metadata `json:"metadata"`
 
-	// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow. `temporal` answers 501 until it
-	// exists.
+	// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow, `temporal` a Temporal workflow,
+	// which makes a Job. The policy says which are allowed.
 	OrchestrationMode OrchestrationMode `json:"orchestrationMode"`
 
 	// Policy The entry of the policy that let the task run.
@@ -1087,8 +1087,8 @@ type TaskSubmission struct {
 	// Metadata The caller's own; stored and given back, never read.
 	Metadata Metadata `json:"metadata,omitempty,omitzero"`
 
-	// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow. `temporal` answers 501 until it
-	// exists.
+	// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow, `temporal` a Temporal workflow,
+	// which makes a Job. The policy says which are allowed.
 	OrchestrationMode OrchestrationMode `json:"orchestrationMode,omitempty,omitzero"`
 
 	// Priority 9 goes first.
@@ -1115,8 +1115,8 @@ type TaskSummary struct {
 	FinishedAt  *time.Time `json:"finishedAt,omitempty"`
 	MaxAttempts int        `json:"maxAttempts"`
 
-	// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow. `temporal` answers 501 until it
-	// exists.
+	// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow, `temporal` a Temporal workflow,
+	// which makes a Job. The policy says which are allowed.
 	OrchestrationMode OrchestrationMode `json:"orchestrationMode"`
 	Priority          int               `json:"priority"`
 	Status            TaskStatus        `json:"status"`
@@ -1203,9 +1203,6 @@ type InternalError = Problem
 
 // NotFound RFC 9457.
 type NotFound = Problem
-
-// NotImplemented RFC 9457.
-type NotImplemented = Problem
 
 // PayloadTooLarge RFC 9457.
 type PayloadTooLarge = Problem

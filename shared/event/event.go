@@ -22,6 +22,7 @@ type Event = cloudevents.Event
 const (
 	TypeTaskRequested       = "dev.graf.codex.task.requested.v1"
 	TypeTaskSubmitted       = "dev.graf.codex.task.submitted.v1"
+	TypeExecutionRequested  = "dev.graf.codex.task.execution_requested.v1"
 	TypeTaskStarted         = "dev.graf.codex.task.started.v1"
 	TypeTaskReported        = "dev.graf.codex.task.reported.v1"
 	TypeTaskCancelRequested = "dev.graf.codex.task.cancel_requested.v1"
@@ -79,6 +80,13 @@ type Execution struct {
 	Name      string `json:"name"`
 	Namespace string `json:"namespace"`
 	UID       string `json:"uid"`
+}
+
+// ExecutionRequested is the data of task.execution_requested: attempt Attempt of
+// a task that Temporal runs was given a slot. It may come again for one attempt.
+type ExecutionRequested struct {
+	TaskID  uuid.UUID `json:"taskId"`
+	Attempt int       `json:"attempt"`
 }
 
 // TaskStarted is the data of task.started: an attempt was given to an execution.

@@ -19,6 +19,7 @@ func TestDataMatchesItsSchema(t *testing.T) {
 	for typ, data := range map[string]any{
 		event.TypeTaskSubmitted: event.TaskSubmitted{TaskID: id, Caller: "ci", Priority: 9, Namespaces: []string{"shop"},
 			Tags: []string{"demo"}, CreatedAt: now, RequestSource: "/cluster/drift-detector", RequestID: "1"},
+		event.TypeExecutionRequested: event.ExecutionRequested{TaskID: id, Attempt: 1},
 		event.TypeTaskStarted: event.TaskStarted{TaskID: id, Attempt: 1,
 			Execution:  event.Execution{Kind: "Job", Name: "codex-1-1", Namespace: "graf", UID: "u"},
 			MemoryUsed: 3, RecallMode: "hybrid", StartedAt: now, DeadlineAt: now},

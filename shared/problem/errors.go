@@ -33,7 +33,6 @@ var (
 	ErrInvalid              = &Kind{"invalid", "Not valid", http.StatusUnprocessableEntity, false}
 	ErrRateLimited          = &Kind{"rate-limited", "Too many requests", http.StatusTooManyRequests, true}
 	ErrInternal             = &Kind{"internal", "Internal error", http.StatusInternalServerError, true}
-	ErrNotImplemented       = &Kind{"not-implemented", "Not implemented", http.StatusNotImplemented, false}
 	ErrUnavailable          = &Kind{"unavailable", "Unavailable", http.StatusServiceUnavailable, true}
 )
 

@@ -30,7 +30,6 @@ func TestStatus(t *testing.T) {
 		{"the outer of two kinds", problem.ErrUnavailable.With("no database").Because(problem.ErrNotFound), 503, 503, true},
 		{"out of time", fmt.Errorf("query: %w", context.DeadlineExceeded), 503, 503, true},
 		{"net/http's own bound", fmt.Errorf("read: %w", &http.MaxBytesError{Limit: 1}), 413, 413, false},
-		{"not implemented", problem.ErrNotImplemented, 501, 422, false},
 		{"rate", problem.ErrRateLimited, 429, 429, true},
 		{"fields", problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/a", Detail: "is required"}), 422, 422, false},
 	}

@@ -92,7 +92,7 @@ func logFault(r *http.Request, err error, doc Problem) {
 // levelOf is how bad a 5xx answer is.
 func levelOf(r *http.Request, err error) slog.Level {
 	switch {
-	case errors.Is(err, ErrNotImplemented), errors.Is(r.Context().Err(), context.Canceled):
+	case errors.Is(r.Context().Err(), context.Canceled):
 		return slog.LevelInfo
 	case errors.Is(err, ErrUnavailable): // said on purpose, as of a feature that is switched off
 		return slog.LevelWarn

@@ -21,7 +21,6 @@ func TestLevels(t *testing.T) {
 	}{
 		"a fault":                {t.Context(), errors.New("no connection"), slog.LevelError},
 		"switched off":           {t.Context(), ErrUnavailable.With("Tasks are switched off here."), slog.LevelWarn},
-		"not there yet":          {t.Context(), ErrNotImplemented.With("Not yet."), slog.LevelInfo},
 		"the client has hung up": {gone, errors.New("no connection"), slog.LevelInfo},
 	} {
 		r := httptest.NewRequestWithContext(c.ctx, http.MethodGet, "/", nil)

@@ -26,6 +26,8 @@ type deployment struct {
 	// objects are what kustomize made of the overlay.
 	objects   []manifest.Object
 	functions []function
+	// worker is the Deployment of the component temporal, nil without it.
+	worker manifest.Object
 	// images by program.
 	images map[string]string
 }
@@ -54,6 +56,7 @@ func (d *deployment) deploy(ctx context.Context) error {
 		{"database at this version's schema", d.migrate},
 		{"Broker", d.applyBroker},
 		{"functions", d.deployFunctions},
+		{"worker", d.deployWorker},
 		{"Triggers and sources", d.applyTriggers},
 	} {
 		if err := d.progress.step(step.title, func() error { return step.do(ctx) }); err != nil {
@@ -74,6 +77,7 @@ func (d *deployment) load() error {
 	if d.objects, err = manifest.Build(overlay); err != nil {
 		return err
 	}
+	d.takeWorker()
 	for _, name := range functionNames {
 		f, text, err := funcyaml.Load(filepath.Join(d.settings.root, "functions", name, "func.yaml"))
 		if err != nil {

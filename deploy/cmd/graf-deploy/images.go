@@ -19,10 +19,13 @@ const (
 )
 
 // packages are the programs that become images, with their packages.
-func packages() map[string]string {
+func (d *deployment) packages() map[string]string {
 	all := map[string]string{migrateProgram: "./migrations/cmd/migrate", agentProgram: "./examples/cmd/manifest-agent"}
 	for _, name := range functionNames {
 		all[name] = "./functions/" + name + "/cmd/" + name
+	}
+	if d.worker != nil {
+		all[workerProgram] = "./worker/cmd/worker"
 	}
 	return all
 }
@@ -57,8 +60,8 @@ func (d *deployment) build(ctx context.Context) error {
 		return err
 	}
 	arguments := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "bin/deploy/"}
-	for _, path := range sortedKeys(packages()) {
-		arguments = append(arguments, packages()[path])
+	for _, path := range sortedKeys(d.packages()) {
+		arguments = append(arguments, d.packages()[path])
 	}
 	cmd := exec.CommandContext(ctx, "go", arguments...)
 	cmd.Dir = d.settings.root
@@ -77,7 +80,7 @@ func (d *deployment) deliverImages(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(work) }() // a temporary folder
 	d.images = map[string]string{}
-	for _, program := range sortedKeys(packages()) {
+	for _, program := range sortedKeys(d.packages()) {
 		if d.images[program], err = d.deliverImage(ctx, program, filepath.Join(work, program+".tar")); err != nil {
 			return err
 		}
