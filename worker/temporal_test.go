@@ -270,7 +270,7 @@ func (f *fixture) record(ctx context.Context, t *testing.T, name string) {
 	}
 	host, err := os.Hostname()
 	must(t, err)
-	text = bytes.ReplaceAll(text, []byte(host), []byte("host"))
+	text = bytes.ReplaceAll(text, []byte(`"`+host+`:`), []byte(`"host:`)) // of sticky task queues
 	must(t, os.MkdirAll("testdata", 0o750))
 	must(t, os.WriteFile(filepath.Join("testdata", name+".history.json"), append(text, '\n'), 0o600))
 }
