@@ -67,7 +67,7 @@ func (w *Worker) handleExecutionRequested(ctx context.Context, e event.Event) er
 
 // handleJob tells a workflow of the end of its Job.
 func (w *Worker) handleJob(ctx context.Context, e event.Event, end func(kube.Observation) bool) error {
-	job, err := kube.ParseJobJSON(e.Data())
+	job, err := kube.ParseJSON(e.Data())
 	if errors.Is(err, kube.ErrInvalid) || (err == nil && !end(job)) {
 		return nil
 	}

@@ -35,7 +35,7 @@ func TestEventsOfTemporalTasks(t *testing.T) {
 			f := setup(t)
 			task := f.temporal(t, c.deadline)
 			f.cluster.executions = []kube.Observation{observe(task, kube.PhaseSucceeded)}
-			if err := f.handleJobUpdate(t.Context(), jobEvent(t.Context(), event.TypeResourceUpdate, task, complete)); err != nil {
+			if err := f.handleExecutionUpdate(t.Context(), jobEvent(t.Context(), event.TypeResourceUpdate, task, complete)); err != nil {
 				t.Fatal(err)
 			}
 			reported := event.NewTask(t.Context(), event.TypeTaskReported, event.SourceCallback, task.ID,
