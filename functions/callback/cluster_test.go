@@ -53,8 +53,6 @@ func newCluster(t testing.TB) *cluster {
 	return &cluster{t: t, context: ctx, server: server, admin: server.Client(t), namespace: server.Namespace}
 }
 
-func (c *cluster) makeNamespace() string { return c.server.MakeNamespace(c.t) }
-
 func content(t testing.TB, text string) map[string]any {
 	t.Helper()
 	return decode[map[string]any](t, []byte(text))

@@ -53,12 +53,8 @@ func kindOf(err error) error {
 	switch code := status.Status().Code; {
 	case code == 404:
 		return ErrNotFound
-	case code == 403 && strings.Contains(err.Error(), "exceeded quota"):
-		return ErrUnavailable
-	case code == 403 && apierrors.HasStatusCause(err, namespaceTerminating):
-		return ErrConflict
 	case code == 403:
-		return ErrForbidden
+		return kindOfForbidden(err)
 	case code == 409:
 		return ErrConflict
 	case code == 500 && faultOfContent(err):
@@ -68,6 +64,17 @@ func kindOf(err error) error {
 	default:
 		return ErrInvalid
 	}
+}
+
+// kindOfForbidden tells what may be allowed later from what is not this client's to do.
+func kindOfForbidden(err error) error {
+	switch {
+	case strings.Contains(err.Error(), "exceeded quota"):
+		return ErrUnavailable
+	case apierrors.HasStatusCause(err, namespaceTerminating):
+		return ErrConflict
+	}
+	return ErrForbidden
 }
 
 func faultOfContent(err error) bool {

@@ -50,7 +50,7 @@ func (c *Client) Revert(ctx context.Context, r manifest.Reversion, live *unstruc
 		foreground := metav1.DeletePropagationForeground
 		err = client.Delete(ctx, r.Ref.Name, metav1.DeleteOptions{
 			PropagationPolicy: &foreground, DryRun: dryRun(dry),
-			Preconditions: &metav1.Preconditions{UID: (*types.UID)(&uid), ResourceVersion: &version},
+			Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version},
 		})
 	case manifest.Modified: // content has the resource version of live
 		_, err = client.Update(ctx, content, metav1.UpdateOptions{FieldManager: fieldManager, DryRun: dryRun(dry)})

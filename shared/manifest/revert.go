@@ -103,14 +103,14 @@ func (r *reverter) value(path []step, name string, live, before, after any) any 
 	case reflect.DeepEqual(before, after), reflect.DeepEqual(live, before):
 		return live
 	case allMaps(live, before, after):
-		return r.maps(path, live.(map[string]any), before.(map[string]any), after.(map[string]any))
+		return r.maps(path, asMap(live), asMap(before), asMap(after))
 	case before == nil && allMaps(live, after) && !path[len(path)-1].list: // Others may have added to what the change added.
-		if left := r.maps(path, live.(map[string]any), nil, after.(map[string]any)); len(left) > 0 {
+		if left := r.maps(path, asMap(live), nil, asMap(after)); len(left) > 0 {
 			return left
 		}
 		return nil
 	case allLists(live, before, after):
-		l, b, a := live.([]any), before.([]any), after.([]any)
+		l, b, a := asList(live), asList(before), asList(after)
 		if key := mergeKey(name, b, a); key != "" && names(key, l) {
 			return r.keyed(path, key, l, b, a)
 		}
@@ -253,4 +253,14 @@ func (r *reverter) lose(path []step, value any) {
 			r.result.Lost = append(r.result.Lost, pathText(path))
 		}
 	}
+}
+
+func asMap(value any) map[string]any {
+	m, _ := value.(map[string]any)
+	return m
+}
+
+func asList(value any) []any {
+	list, _ := value.([]any)
+	return list
 }

@@ -151,7 +151,7 @@ func TestRevert(t *testing.T) {
 func TestRevertKeepsWhatOthersDid(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(500) {
-		random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // not for secrecy
+		random := rand.New(rand.NewPCG(seed, 1))
 		base := map[string]any{
 			"apiVersion": "v1", "kind": "X", "metadata": map[string]any{"name": "a"},
 			"mine": randomValue(random, 3), "others": randomValue(random, 3),
