@@ -154,8 +154,8 @@ func wrongData(data map[string]any, required []string) map[string]map[string]any
 	}
 	for field := range data {
 		other := maps.Clone(data)
-		other[field] = true // no field is a boolean
-		wrong[field+" a boolean"] = other
+		other[field] = []any{true} // no field is a list of booleans
+		wrong[field+" a list"] = other
 	}
 	return wrong
 }

@@ -90,7 +90,8 @@ func TestResolve(t *testing.T) {
 		"broken address":   {service("broken"), "", ""},
 		"relative URI":     {nil, "/x", ""},
 		"nothing":          {nil, "", ""},
-		"unknown kind":     {&duckv1.KReference{APIVersion: "v1", Kind: "Service", Name: "graf-finalize"}, "", ""},
+		"core Service":     {&duckv1.KReference{APIVersion: "v1", Kind: "Service", Name: "graf-finalize"}, "", "http://127.0.0.1:9"},
+		"unknown kind":     {&duckv1.KReference{APIVersion: "v1", Kind: "ConfigMap", Name: "graf-finalize"}, "", ""},
 	} {
 		got, err := resolver.Resolve(destination(t, test.ref, test.uri))
 		switch {
