@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"context"
 	_ "embed" // for the policy
 	"errors"
@@ -21,7 +22,11 @@ func (p *Platform) startPolicy(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write the policy: %w", err)
 	}
-	_, err = file.Write(policy)
+	text := policy
+	if p.config.TemporalAddress != "" { // Without the worker, such a task would wait for ever.
+		text = bytes.Replace(text, []byte("modes: [direct]"), []byte("modes: [direct, temporal]"), 1)
+	}
+	_, err = file.Write(text)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("write the policy: %w", err)
 	}

@@ -50,9 +50,13 @@ func (k *Kind) With(format string, args ...any) *Error {
 
 // Fields is an error of this kind that names each bad field.
 func (k *Kind) Fields(fields ...FieldError) *Error {
-	detail := "1 field is not valid."
+	fault := "valid"
+	if k == ErrForbidden {
+		fault = "allowed"
+	}
+	detail := "1 field is not " + fault + "."
 	if len(fields) != 1 {
-		detail = fmt.Sprintf("%d fields are not valid.", len(fields))
+		detail = fmt.Sprintf("%d fields are not %s.", len(fields), fault)
 	}
 	return &Error{kind: k, detail: detail, fields: fields}
 }

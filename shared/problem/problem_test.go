@@ -76,6 +76,9 @@ func TestWriteNamesEachField(t *testing.T) {
 		{Pointer: "/prompt", Detail: "is required"},
 		{Parameter: "limit", Detail: "must be at most 9"},
 	}
+	if _, doc := write(t, problem.ErrForbidden.Fields(fields[0])); doc.Detail != "1 field is not allowed." {
+		t.Errorf("detail = %q", doc.Detail)
+	}
 	_, doc := write(t, problem.ErrInvalid.Fields(fields...))
 	if len(doc.Errors) != 2 || doc.Errors[0] != fields[0] || doc.Errors[1] != fields[1] {
 		t.Errorf("errors = %+v, want %+v", doc.Errors, fields)
