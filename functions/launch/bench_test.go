@@ -35,12 +35,12 @@ func BenchmarkLaunch(b *testing.B) {
 		})
 	})
 	b.Run("with rights and snapshot", func(b *testing.B) {
-		make := func() any {
+		task := func() any {
 			task := a.granted(b, everything, names...)
 			task.Attempt = 1
 			return task
 		}
-		median(b, make, func(made any) error {
+		median(b, task, func(made any) error {
 			task, _ := made.(query.Task)
 			account, err := a.provision(b.Context(), task)
 			if err != nil {
