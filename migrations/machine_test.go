@@ -87,8 +87,9 @@ func (d *database) check(allowed []step, s step) {
 	if s.from == "" {
 		_, err = tx.Exec(d.context, insertTask, s.to)
 	} else {
-		d.insert()
-		for _, on := range way(allowed, s.from) {
+		steps := way(allowed, s.from)
+		d.exec(insertTask, steps[0])
+		for _, on := range steps[1:] {
 			d.move(on)
 		}
 		_, err = tx.Exec(d.context, `UPDATE codex_tasks SET status = $1`, s.to)
@@ -102,10 +103,10 @@ func (d *database) check(allowed []step, s step) {
 	}
 }
 
-// way gives the shortest way from where tasks begin to a status, without the beginning.
+// way gives the shortest way to a status, from one in which tasks begin.
 func way(allowed []step, to string) []string {
-	ways := map[string][]string{"queued": {}}
-	for reached := []string{"queued"}; len(reached) > 0; reached = reached[1:] {
+	ways := map[string][]string{"": {}}
+	for reached := []string{""}; len(reached) > 0; reached = reached[1:] {
 		for _, s := range allowed {
 			if _, known := ways[s.to]; s.from == reached[0] && !known {
 				ways[s.to] = append(slices.Clone(ways[s.from]), s.to)

@@ -106,7 +106,7 @@ type fixture struct {
 	sink    *events
 }
 
-func setup(t *testing.T, slots limiter.SlotsConfig) *fixture {
+func setup(t testing.TB, slots limiter.SlotsConfig) *fixture {
 	t.Helper()
 	pool := postgrestest.New(t)
 	client, prefix := redistest.New(t)

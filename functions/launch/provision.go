@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
@@ -25,7 +26,7 @@ const (
 	// grantedWithin is how long rights that were just given are waited for: the API server's authorizer reads them
 	// from a watch.
 	grantedWithin = 5 * time.Second
-	grantedRetry  = 20 * time.Millisecond
+	grantedRetry  = 5 * time.Millisecond
 )
 
 // provision readies the cluster for an attempt of a task that may act there. It makes the attempt's two identities, that
@@ -40,10 +41,11 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 		return l.execution.ServiceAccount, nil
 	}
 	container, actions := kube.Identities(task.ID.String(), int(task.Attempt), l.execution.Namespace, grants)
-	for _, identity := range []kube.RightsSpec{container, actions} {
-		if err := l.resources.Grant(ctx, identity); err != nil {
-			return "", err
-		}
+	group, grantCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.resources.Grant(grantCtx, container) })
+	group.Go(func() error { return l.resources.Grant(grantCtx, actions) })
+	if err := group.Wait(); err != nil {
+		return "", err
 	}
 	if task.Attempt == 1 {
 		acting, err := l.resources.As(actions.Namespace, actions.Name())

@@ -30,7 +30,7 @@ type acting struct {
 	admin  *kube.Client
 }
 
-func setupActing(t *testing.T) acting {
+func setupActing(t testing.TB) acting {
 	t.Helper()
 	a := acting{fixture: setup(t, limiter.SlotsConfig{}), server: kubetest.Open(t)}
 	a.admin = a.server.Client(t)
@@ -50,7 +50,7 @@ func (a acting) content(name, value string) map[string]any {
 }
 
 // apply applies a ConfigMap as somebody.
-func (a acting) apply(t *testing.T, name, value, manager string) {
+func (a acting) apply(t testing.TB, name, value, manager string) {
 	t.Helper()
 	if _, err := a.admin.Apply(t.Context(), a.content(name, value), kube.ApplyOptions{FieldManager: manager, Force: true}); err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func (a acting) value(t *testing.T, name string) string {
 }
 
 // granted makes a queued task that may do that much with ConfigMaps.
-func (a acting) granted(t *testing.T, verbs []string, names ...string) query.Task {
+func (a acting) granted(t testing.TB, verbs []string, names ...string) query.Task {
 	t.Helper()
 	task := tasktest.Queued(t, a.pool, tasktest.Task{})
 	var grants []grant.Grant

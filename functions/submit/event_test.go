@@ -119,7 +119,7 @@ func TestEventRefused(t *testing.T) {
 		{"an unknown field", requested(t, testSource, "1", strings.Replace(minimal, "{", `{"more":1,`, 1)), 422, "/data/more"},
 		{"a key of its own", requested(t, testSource, "1", strings.Replace(minimal, "{", `{"idempotencyKey":"k",`, 1)), 422, "/data/idempotencyKey"},
 		{"a key that was used", requested(t, testSource, "taken", full), 422, "/id"},
-		{"a mode to come", requested(t, testSource, "1", strings.Replace(minimal, "{", `{"orchestrationMode":"temporal",`, 1)), 422, ""},
+		{"an unknown mode", requested(t, testSource, "1", strings.Replace(minimal, "{", `{"orchestrationMode":"swarm",`, 1)), 422, "/data/orchestrationMode"},
 		{"too large", requested(t, testSource, "1", `{"prompt":"`+strings.Repeat("x", 2<<20)+`"}`), 413, ""},
 		{"not JSON by its type", xml, 422, "/datacontenttype"},
 		{"another type", secondType, 422, "/type"},

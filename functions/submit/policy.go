@@ -132,7 +132,7 @@ func (t *newTaskRows) announceApprovals(ctx context.Context, tx *outbox.Tx) {
 }
 
 // addApplied takes the manifests that are to be applied before the first attempt. None may be a Secret, whose values
-// would then be stored.
+// would then be stored, or have a value that is stored as a digest, which would then be applied.
 func (t *newTaskRows) addApplied(manifests []api.Manifest) ([]manifest.Object, error) {
 	if len(manifests) == 0 {
 		return nil, problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/apply", Detail: "is true, but there are no manifests to apply"})
@@ -145,6 +145,11 @@ func (t *newTaskRows) addApplied(manifests []api.Manifest) ([]manifest.Object, e
 		if object.Ref.Kind == "Secret" && !strings.Contains(object.Ref.APIVersion, "/") {
 			return nil, problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/manifests", Detail: fmt.Sprintf(
 				"%s cannot be applied: Graf would have to store its values. Create it by other means and name it in targetResources.",
+				object.Ref)})
+		}
+		if object.HidesValues() {
+			return nil, problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/manifests", Detail: fmt.Sprintf(
+				"%s cannot be applied: it has a value beside a secret name, of which Graf keeps a digest alone. Take it from a Secret.",
 				object.Ref)})
 		}
 	}

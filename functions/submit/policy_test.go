@@ -70,6 +70,7 @@ func TestApplyBadInput(t *testing.T) {
 	for name, fields := range map[string]string{
 		"nothing to apply": `, "apply": true`,
 		"a Secret":         `, "apply": true, "manifests": [{"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "shop", "name": "s"}, "stringData": {"k": "hunter2"}}]`,
+		"a secret value":   `, "apply": true, "manifests": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "name": "p"}, "spec": {"containers": [{"name": "c", "image": "i", "env": [{"name": "DB_PASSWORD", "value": "hunter2"}]}]}}]`,
 		"no kind":          `, "apply": true, "manifests": [{"apiVersion": "v1", "metadata": {"name": "s"}}]`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -79,20 +79,29 @@ func (c *Client) Grant(ctx context.Context, spec RightsSpec) error {
 	if err != nil {
 		return err
 	}
-	objects := []*unstructured.Unstructured{spec.object("v1", "ServiceAccount", spec.Namespace, object{
-		"automountServiceAccountToken": false,
-	})}
-	for _, in := range sortedKeys(rules) {
-		objects = append(objects, spec.role(in, rules[in]), spec.binding(in))
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return c.ensure(ctx, spec.object("v1", "ServiceAccount", spec.Namespace, object{"automountServiceAccountToken": false}))
+	})
+	for in, list := range rules {
+		group.Go(func() error {
+			// The role goes first: who may not bind any role is asked for the rights of this one.
+			if err := c.ensure(ctx, spec.role(in, list)); err != nil {
+				return err
+			}
+			return c.ensure(ctx, spec.binding(in))
+		})
 	}
-	for _, o := range objects {
-		client := c.dynamic.Resource(rightsResource(o.GetKind())).Namespace(o.GetNamespace())
-		_, err := client.Create(ctx, o, metav1.CreateOptions{})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return classify("create "+refOf(o).String(), err)
-		}
+	return group.Wait()
+}
+
+// ensure creates an object unless there is one of its name.
+func (c *Client) ensure(ctx context.Context, o *unstructured.Unstructured) error {
+	_, err := c.dynamic.Resource(rightsResource(o.GetKind())).Namespace(o.GetNamespace()).Create(ctx, o, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
 	}
-	return nil
+	return classify("create "+refOf(o).String(), err)
 }
 
 // Revoke removes what Grant made for an attempt: the service accounts in one namespace, and what gave them rights in the
@@ -215,15 +224,6 @@ func rightsResource(kind string) schema.GroupVersionResource {
 		"ServiceAccount": serviceAccounts, "Role": roles, "RoleBinding": roleBindings,
 		"ClusterRole": clusterRoles, "ClusterRoleBinding": clusterRoleBindings,
 	}[kind]
-}
-
-func sortedKeys(m map[string][]any) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func texts(list []string) []any {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -128,6 +129,12 @@ func (o Object) JSON() []byte { return o.bytes }
 
 // MarshalJSON writes the canonical bytes.
 func (o Object) MarshalJSON() ([]byte, error) { return o.bytes, nil }
+
+// hidden finds a digest among canonical bytes.
+var hidden = regexp.MustCompile(`"sha256-salted:[0-9a-f]{64}"`)
+
+// HidesValues reports whether a value was replaced by its digest, so that applying the object would set the digest.
+func (o Object) HidesValues() bool { return hidden.Match(o.bytes) }
 
 // YAML renders the object for people, keys in order.
 func (o Object) YAML() string {

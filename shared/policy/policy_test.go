@@ -241,32 +241,37 @@ func TestNone(t *testing.T) {
 	}
 }
 
+// head is a rule that lacks what it allows.
+const head = "rules:\n  - name: a\n    callers: [x]\n"
+
+// mistakes are policies with one each, and what is said of it.
+var mistakes = map[string]struct{ text, want string }{
+	"no YAML":          {"rules: [", "line 1: did not find expected node content"},
+	"unknown field":    {head + "    resorces: []\n", "line 4: field resorces not found"},
+	"wrong type":       {"rules: 3", "line 1: cannot unmarshal"},
+	"no name":          {"rules:\n  - callers: [x]\n    executions: [{}]", "line 2, column 5: a rule needs a name"},
+	"twice":            {head + "    executions: [{}]\n  - {name: a, callers: [x], executions: [{}]}", `line 5, column 12: an earlier rule is named "a"`},
+	"nobody":           {"rules:\n  - {name: a, executions: [{}]}", `rule "a" is for nobody`},
+	"nothing":          {head, "neither resources nor executions"},
+	"expression":       {head + "    when: task.tags == \n    executions: [{}]", "line 4, column 23: Syntax error"},
+	"unknown variable": {head + "    when: object.a\n    executions: [{}]", "line 4, column 11: undeclared reference to 'object'"},
+	"in a block":       {head + "    when: |\n      true &&\n      nothing\n    executions: [{}]", "line 6: undeclared reference to 'nothing'"},
+	"no condition":     {head + "    when: caller\n    executions: [{}]", "must be true or false, but is of type string"},
+	"no verbs":         {head + "    resources: [{apiGroups: ['*'], kinds: ['*'], namespaces: ['*']}]", "verbs is missing"},
+	"odd verb":         {head + "    resources: [{verbs: [look], apiGroups: ['*'], kinds: ['*'], namespaces: ['*']}]", `line 4, column 26: "look" is none of get,`},
+	"no namespace":     {head + "    resources: [{verbs: [get], apiGroups: ['*'], kinds: ['*']}]", "clusterScoped: true"},
+	"odd effect":       {head + "    executions: [{effect: permit}]", `"permit" is no effect`},
+	"odd quantity":     {head + "    executions: [{limits: {cpu: much}}]", `"much" is no Kubernetes quantity`},
+	"odd mode":         {head + "    executions: [{modes: [fast]}]", `"fast" is none of direct`},
+	"no approvers":     {head + "    executions: [{approval: {reason: r}}]", "nobody can approve"},
+	"denied approval":  {head + "    executions: [{effect: deny, approval: {approvers: [x]}}]", "what is denied cannot be approved"},
+	"two documents":    {head + "    executions: [{}]\n---\nrules: []\n", "one YAML document"},
+	"too long":         {strings.Repeat("#", policy.MaxBytes+1), "at most 1048576 are allowed"},
+}
+
 func TestMistakes(t *testing.T) {
 	t.Parallel()
-	const head = "rules:\n  - name: a\n    callers: [x]\n"
-	for name, c := range map[string]struct{ text, want string }{
-		"no YAML":          {"rules: [", "line 1: did not find expected node content"},
-		"unknown field":    {head + "    resorces: []\n", "line 4: field resorces not found"},
-		"wrong type":       {"rules: 3", "line 1: cannot unmarshal"},
-		"no name":          {"rules:\n  - callers: [x]\n    executions: [{}]", "line 2, column 5: a rule needs a name"},
-		"twice":            {head + "    executions: [{}]\n  - {name: a, callers: [x], executions: [{}]}", `line 5, column 12: an earlier rule is named "a"`},
-		"nobody":           {"rules:\n  - {name: a, executions: [{}]}", `rule "a" is for nobody`},
-		"nothing":          {head, "neither resources nor executions"},
-		"expression":       {head + "    when: task.tags == \n    executions: [{}]", "line 4, column 23: Syntax error"},
-		"unknown variable": {head + "    when: object.a\n    executions: [{}]", "line 4, column 11: undeclared reference to 'object'"},
-		"in a block":       {head + "    when: |\n      true &&\n      nothing\n    executions: [{}]", "line 6: undeclared reference to 'nothing'"},
-		"no condition":     {head + "    when: caller\n    executions: [{}]", "must be true or false, but is of type string"},
-		"no verbs":         {head + "    resources: [{apiGroups: ['*'], kinds: ['*'], namespaces: ['*']}]", "verbs is missing"},
-		"odd verb":         {head + "    resources: [{verbs: [look], apiGroups: ['*'], kinds: ['*'], namespaces: ['*']}]", `line 4, column 26: "look" is none of get,`},
-		"no namespace":     {head + "    resources: [{verbs: [get], apiGroups: ['*'], kinds: ['*']}]", "clusterScoped: true"},
-		"odd effect":       {head + "    executions: [{effect: permit}]", `"permit" is no effect`},
-		"odd quantity":     {head + "    executions: [{limits: {cpu: much}}]", `"much" is no Kubernetes quantity`},
-		"odd mode":         {head + "    executions: [{modes: [fast]}]", `"fast" is none of direct`},
-		"no approvers":     {head + "    executions: [{approval: {reason: r}}]", "nobody can approve"},
-		"denied approval":  {head + "    executions: [{effect: deny, approval: {approvers: [x]}}]", "what is denied cannot be approved"},
-		"two documents":    {head + "    executions: [{}]\n---\nrules: []\n", "one YAML document"},
-		"too long":         {strings.Repeat("#", policy.MaxBytes+1), "at most 1048576 are allowed"},
-	} {
+	for name, c := range mistakes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := policy.Parse([]byte(c.text))
@@ -298,8 +303,24 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+// The seeds are short: go test makes each input that finds something new as short as it can, pair of bytes by pair of
+// bytes and for up to a minute, and counts none of that before it is through. With the whole example for a seed that
+// looked like three executions in 20 s.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(example))
+	for _, text := range []string{
+		head + "    executions: [{images: ['a/*'], maxTimeout: 1h, limits: {cpu: 500m}}]\n",
+		head + "    resources: [{verbs: [get], apiGroups: [''], kinds: ['*'], namespaces: [a-*], names: [b]}]\n",
+		head + "    resources: [{effect: deny, verbs: ['*'], apiGroups: ['*'], kinds: ['*'], clusterScoped: true}]\n",
+		head + "    resources: [{verbs: [patch], apiGroups: [apps], kinds: ['*'], namespaces: ['*'], when: object.a > 1}]\n",
+		head + "    when: task.priority < 5\n    executions: [{approval: {approvers: [x], reason: r}}]\n",
+	} {
+		f.Add([]byte(text))
+	}
+	for _, m := range mistakes {
+		if len(m.text) < 200 {
+			f.Add([]byte(m.text))
+		}
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		p, err := policy.Parse(text)
 		if err != nil {
