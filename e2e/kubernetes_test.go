@@ -311,7 +311,7 @@ func (a *arena) checkSnapshots(t *testing.T, id uuid.UUID) {
 	t.Helper()
 	for _, kind := range []string{"before", "after"} {
 		var read int
-		must(t, a.pool.QueryRow(within(t), `SELECT coalesce(sum(jsonb_array_length(manifests)), 0) FROM codex_task_snapshots
+		must(t, a.pool.QueryRow(within(t), `SELECT coalesce(sum(json_array_length(manifests)), 0) FROM codex_task_snapshots
 WHERE task_id = $1 AND type = $2 AND live`, id, kind).Scan(&read))
 		if read != 3 {
 			t.Errorf("%d of 3 resources were read %s the task", read, kind)
