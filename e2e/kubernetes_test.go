@@ -266,7 +266,8 @@ func TestKubernetesChanges(t *testing.T) {
 		}
 	}
 	refused := answers["closed to an action"].result(t)
-	if refused.Outcome != api.ActionOutcomeRefused || refused.Decision.Rule != "e2e/resources/0" || !strings.Contains(refused.Error, "denies get ConfigMap") {
+	if refused.Outcome != api.ActionOutcomeRefused || refused.Decision.Rule != "e2e/resources/0" ||
+		!strings.Contains(refused.Error, "denies get ConfigMap") {
 		t.Errorf("the action on what is closed: %+v", refused)
 	}
 	if requests, _, _ := nested(a.live(t, configMaps, "closed"), "data", "requests"); requests != "100" {
@@ -372,7 +373,8 @@ func TestKubernetesApproval(t *testing.T) {
 	task = a.awaitStatus(t, created.TaskID, api.TaskStatusSucceeded)
 	answers := a.answers(t, task.TaskID)
 	first, again := answers["first"].result(t), answers["again"].result(t)
-	if first.Outcome != api.ActionOutcomeAwaitingApproval || first.ApprovalID == nil || *first.ApprovalID != task.Approvals[1].ApprovalID {
+	if first.Outcome != api.ActionOutcomeAwaitingApproval || first.ApprovalID == nil ||
+		*first.ApprovalID != task.Approvals[1].ApprovalID {
 		t.Errorf("at first: %+v", first)
 	}
 	if again.Outcome != api.ActionOutcomeDone || !again.Decision.Allowed {
@@ -398,7 +400,8 @@ func (a *arena) awaitGone(t *testing.T, name string) {
 func (a *arena) undo(t *testing.T, id uuid.UUID, dry bool) api.Undo {
 	t.Helper()
 	var undo api.Undo
-	must(t, a.call(t, http.MethodPost, a.urls["submit"]+"/v1/codex/tasks/"+id.String()+"/undo", api.UndoRequest{DryRun: dry}, &undo))
+	url := a.urls["submit"] + "/v1/codex/tasks/" + id.String() + "/undo"
+	must(t, a.call(t, http.MethodPost, url, api.UndoRequest{DryRun: dry}, &undo))
 	if undo.Status != api.UndoStatusRequested {
 		return undo
 	}
