@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -43,8 +44,9 @@ type system struct {
 	// run is different in every test, to tell its tasks from those of others.
 	run     string
 	started time.Time
-	// token is an API token; broker the address of the Broker's ingress; urls are
-	// the functions' own.
+	// tokens are the API tokens by caller, token is that of the first; broker is the
+	// address of the Broker's ingress; urls are the functions' own.
+	tokens        map[string]string
 	token, broker string
 	urls          map[string]string
 }
@@ -94,7 +96,7 @@ func prepare() error {
 func newSystem(t *testing.T) *system {
 	t.Helper()
 	s := &system{
-		cluster: shared.cluster, address: shared.address, urls: map[string]string{},
+		cluster: shared.cluster, address: shared.address, urls: map[string]string{}, tokens: map[string]string{},
 		run: strings.ToLower(strings.ReplaceAll(uuid.NewString()[:8], "-", "")), started: time.Now(),
 	}
 	for _, name := range functionNames {
@@ -103,10 +105,13 @@ func newSystem(t *testing.T) *system {
 	}
 	broker := s.awaitReady(t, brokers, graf, "default")
 	s.broker, _, _ = unstructured.NestedString(broker.Object, "status", "address", "url")
-	_, token, _ := strings.Cut(strings.FieldsFunc(s.secret(t, "graf-api", "GRAF_API_BEARER_TOKENS"), func(r rune) bool {
+	for pair := range strings.FieldsFuncSeq(s.secret(t, "graf-api", "GRAF_API_BEARER_TOKENS"), func(r rune) bool {
 		return r == ',' || r == ' '
-	})[0], "=")
-	s.token = token
+	}) {
+		caller, token, _ := strings.Cut(pair, "=")
+		s.tokens[caller] = token
+		s.token = cmp.Or(s.token, token)
+	}
 	s.openDatabases(t)
 	t.Cleanup(func() { s.diagnose(t) })
 	return s

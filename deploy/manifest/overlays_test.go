@@ -123,6 +123,28 @@ func TestAgentsReachWhatTheyNeed(t *testing.T) {
 	})
 }
 
+// What eventing/ has, which the local broker reads file by file, is deployed.
+func TestEveryTriggerIsDeployed(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../eventing/[0-9]*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("files of eventing/: %v, %v", files, err)
+	}
+	text, err := os.ReadFile("../../eventing/kustomization.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct{ Resources []string }
+	if err := yaml.Unmarshal(text, &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if !slices.Contains(list.Resources, filepath.Base(file)) {
+			t.Errorf("eventing/kustomization.yaml lacks %s", filepath.Base(file))
+		}
+	}
+}
+
 func TestEveryDeliveryIsBounded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, objects []manifest.Object) {

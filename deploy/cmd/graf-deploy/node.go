@@ -21,7 +21,12 @@ func (d *deployment) useNode(config manifest.Object) error {
 	if err != nil {
 		return err
 	}
-	token, err := keptToken(filepath.Join(filepath.Dir(d.settings.servers), "api-token"))
+	folder := filepath.Dir(d.settings.servers)
+	token, err := keptToken(filepath.Join(folder, "api-token"))
+	if err != nil {
+		return err
+	}
+	lead, err := keptToken(filepath.Join(folder, "lead-token"))
 	if err != nil {
 		return err
 	}
@@ -40,7 +45,7 @@ func (d *deployment) useNode(config manifest.Object) error {
 		newSecret("graf-s3", map[string]any{
 			"GRAF_S3_ACCESS_KEY_ID": servers["GRAF_S3_ACCESS_KEY_ID"], "GRAF_S3_SECRET_ACCESS_KEY": servers["GRAF_S3_SECRET_ACCESS_KEY"],
 		}),
-		newSecret("graf-api", map[string]any{"GRAF_API_BEARER_TOKENS": "local=" + token}),
+		newSecret("graf-api", map[string]any{"GRAF_API_BEARER_TOKENS": "local=" + token + ", lead=" + lead}),
 		newSecret("graf-openai", map[string]any{"OPENAI_API_KEY": servers["OPENAI_API_KEY"]}),
 	)
 	return nil
@@ -87,7 +92,8 @@ func readServers(file string) (map[string]string, error) {
 	return servers, nil
 }
 
-// keptToken reads the API token of caller "local", made at the first deployment.
+// keptToken reads an API token, made at the first deployment: that of caller "local",
+// or that of caller "lead", who approves what others submit.
 func keptToken(file string) (string, error) {
 	token, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 )
 
@@ -19,7 +20,7 @@ func call(ctx context.Context, calls string) error {
 	statuses := map[string]int{}
 	for _, r := range requests {
 		err := again(ctx, func() (bool, error) {
-			status, _, err := send(ctx, r)
+			status, _, err := send(ctx, http.DefaultClient, r)
 			statuses[r.Name] = status
 			return status != 0, err
 		})

@@ -23,7 +23,7 @@ func main() {
 
 func run(ctx context.Context, arguments []string) error {
 	if len(arguments) == 0 {
-		return errors.New("say what to do: work, hang, grow or call")
+		return errors.New("say what to do: work, hang, grow, call or act")
 	}
 	switch arguments[0] {
 	case "work":
@@ -34,6 +34,8 @@ func run(ctx context.Context, arguments []string) error {
 		return grow(ctx)
 	case "call":
 		return call(ctx, os.Getenv("CALLS"))
+	case "act":
+		return act(ctx, os.Getenv("STEPS"))
 	}
 	return fmt.Errorf("unknown: %s", arguments[0])
 }

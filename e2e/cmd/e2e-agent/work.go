@@ -45,7 +45,7 @@ func again(ctx context.Context, try func() (done bool, err error)) error {
 }
 
 func passed(ctx context.Context, gate string) (bool, error) {
-	status, _, err := send(ctx, request{Method: http.MethodGet, URL: gate})
+	status, _, err := send(ctx, http.DefaultClient, request{Method: http.MethodGet, URL: gate})
 	return status == http.StatusNoContent, err
 }
 
@@ -59,7 +59,7 @@ func report(ctx context.Context, kind string, content any, patient bool) error {
 		Type: "application/json", Body: string(body),
 	}
 	return again(ctx, func() (bool, error) {
-		status, answer, err := send(ctx, r)
+		status, answer, err := send(ctx, http.DefaultClient, r)
 		switch {
 		case err == nil && status < 300:
 			return true, nil
@@ -83,7 +83,7 @@ type request struct {
 }
 
 // send sends it. Status 0 is no answer.
-func send(ctx context.Context, r request) (status int, answer string, err error) {
+func send(ctx context.Context, client *http.Client, r request) (status int, answer string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	out, err := http.NewRequestWithContext(ctx, r.Method, r.URL, bytes.NewReader([]byte(r.Body)))
@@ -99,11 +99,11 @@ func send(ctx context.Context, r request) (status int, answer string, err error)
 	for name, value := range r.Header {
 		out.Header.Set(name, value)
 	}
-	response, err := http.DefaultClient.Do(out)
+	response, err := client.Do(out)
 	if err != nil {
 		return 0, "", err
 	}
 	defer func() { _ = response.Body.Close() }() // it was only read
-	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
 	return response.StatusCode, string(body), err
 }
