@@ -55,7 +55,7 @@ func (w *Worker) handleExecutionRequested(ctx context.Context, e event.Event) er
 	_, err = w.client.SignalWithStartWorkflow(ctx, workflowID(attempt), SignalExecutionRequested, nil,
 		client.StartWorkflowOptions{
 			TaskQueue:                w.config.TaskQueue,
-			WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+			WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY,
 			WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 			StaticSummary:            fmt.Sprintf("attempt %d of task %s", attempt.Number, attempt.TaskID),
 		}, CodexTaskWorkflow, attempt)

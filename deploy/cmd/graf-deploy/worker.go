@@ -32,7 +32,7 @@ func (d *deployment) deployWorker(ctx context.Context) error {
 	}
 	containers, _ := d.worker.At("spec", "template", "spec", "containers").([]any)
 	if len(containers) != 1 {
-		return errors.New("Deployment graf-worker: want one container")
+		return errors.New("the Deployment graf-worker must have one container")
 	}
 	container, _ := containers[0].(map[string]any)
 	manifest.Object(container).Set(d.images[workerProgram], "image")
