@@ -249,12 +249,11 @@ func listen(port int, variable string) (net.Listener, error) {
 	return listener, nil
 }
 
-// freeAddress finds a port of the loopback interface that is free just now.
+// freeAddress is an address of the loopback interface that no other process is given.
 func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // does not wait
+	port, err := services.FreePort()
 	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+		return "", err
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String(), nil
+	return net.JoinHostPort("127.0.0.1", fmt.Sprint(port)), nil
 }

@@ -1,8 +1,6 @@
 package platform
 
 import (
-	"net"
-	"strconv"
 	"testing"
 
 	"github.com/google/uuid"
@@ -55,16 +53,13 @@ func TestRestart(t *testing.T) {
 	s.checkCap(t, 1)
 }
 
-// lastingServices keep their data, on ports that are free just now.
+// lastingServices keep their data, on ports of their own.
 func lastingServices(t *testing.T) services.Config {
 	t.Helper()
 	config := services.Config{DataFolder: dataFolder(t), Dependencies: services.Local}
 	for _, port := range []*int{&config.PostgresPort, &config.RedisPort, &config.S3Port} {
-		address, err := freeAddress()
-		must(t, err)
-		_, text, err := net.SplitHostPort(address)
-		must(t, err)
-		*port, err = strconv.Atoi(text)
+		var err error
+		*port, err = services.FreePort()
 		must(t, err)
 	}
 	return config
