@@ -123,15 +123,20 @@ func (c Config) validate() error {
 	if c.Kubernetes != "" && (!c.Ephemeral || c.Listen != "") {
 		errs = append(errs, errors.New("a Kubernetes API server is for tests: ask for an ephemeral set on loopback"))
 	}
+	if !c.Ephemeral { // which takes free ports
+		errs = append(errs, c.validatePorts())
+	}
+	return errors.Join(append(errs, c.Existing.validate())...)
+}
+
+func (c Config) validatePorts() error {
+	var errs []error
 	used := map[string]int{portOfPostgres: c.PostgresPort, portOfRedis: c.RedisPort, portOfS3: c.S3Port}
 	if c.Embeddings != "" {
 		used[portOfEmbeddings] = c.EmbeddingsPort
 	}
 	ports := map[int]string{}
 	for variable, port := range used {
-		if c.Ephemeral {
-			break // it takes free ports
-		}
 		if port < 1 || port > 65535 {
 			errs = append(errs, fmt.Errorf("%s is %d: use 1 to 65535", variable, port))
 		}
@@ -140,7 +145,7 @@ func (c Config) validate() error {
 		}
 		ports[port] = variable
 	}
-	return errors.Join(append(errs, c.Existing.validate())...)
+	return errors.Join(errs...)
 }
 
 func (c Connection) validate() error {

@@ -50,7 +50,11 @@ func FreePort() (int, error) {
 }
 
 // checkPort fails with ErrPortTaken when another program listens on the address.
+// No process is started meanwhile: until it executes its program it would hold this
+// socket too, and the port would seem taken to the next who tries it.
 func checkPort(address string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	listener, err := net.Listen("tcp", address) //nolint:noctx // binding does not wait
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w: another program listens on %s", ErrPortTaken, address)

@@ -2,6 +2,7 @@ package services
 
 import (
 	"net"
+	"os/exec"
 	"sync"
 	"testing"
 )
@@ -30,4 +31,39 @@ func TestFreePortGivesNoneTwice(t *testing.T) {
 		})
 	}
 	callers.Wait()
+}
+
+// TestFreePortStaysFreeWhileProcessesStart would fail where a started process, between fork and exec, still held the
+// socket that a port was tried with.
+func TestFreePortStaysFreeWhileProcessesStart(t *testing.T) {
+	t.Parallel()
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var starters sync.WaitGroup
+	for range 4 {
+		starters.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := exec.CommandContext(t.Context(), "true").Run(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 2000 {
+		if err := checkPort(address(loopback, port)); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(done)
+	starters.Wait()
 }
