@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
@@ -41,10 +40,7 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 		return l.execution.ServiceAccount, nil
 	}
 	container, actions := kube.Identities(task.ID.String(), int(task.Attempt), l.execution.Namespace, grants)
-	group, grantCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return l.resources.Grant(grantCtx, container) })
-	group.Go(func() error { return l.resources.Grant(grantCtx, actions) })
-	if err := group.Wait(); err != nil {
+	if err := l.resources.Grant(ctx, container, actions); err != nil {
 		return "", err
 	}
 	if task.Attempt == 1 {

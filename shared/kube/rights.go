@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
@@ -71,28 +73,45 @@ func Identities(taskID string, attempt int, namespace string, grants []grant.Gra
 	return container, actions
 }
 
-// Grant makes the service account and gives it the rights: a Role and a RoleBinding in each namespace, a ClusterRole for
-// resources of the whole cluster. What exists is left as it is, so that it can be repeated. Kubernetes lets nobody grant
-// what they may not do themselves: that is ErrForbidden.
-func (c *Client) Grant(ctx context.Context, spec RightsSpec) error {
-	rules, err := c.rules(ctx, spec.Rights)
-	if err != nil {
-		return err
-	}
+// Grant makes the service accounts and gives them their rights: a Role and a RoleBinding in each namespace, a ClusterRole
+// for resources of the whole cluster. Accounts that may do the same share those, which have the first one's name: each
+// object more is a request more before a task starts. What exists is left as it is, so that it can be repeated.
+// Kubernetes lets nobody grant what they may not do themselves: that is ErrForbidden.
+func (c *Client) Grant(ctx context.Context, specs ...RightsSpec) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return c.ensure(ctx, spec.object("v1", "ServiceAccount", spec.Namespace, object{"automountServiceAccountToken": false}))
-	})
-	for in, list := range rules {
-		group.Go(func() error {
-			// The role goes first: who may not bind any role is asked for the rights of this one.
-			if err := c.ensure(ctx, spec.role(in, list)); err != nil {
-				return err
-			}
-			return c.ensure(ctx, spec.binding(in))
-		})
+	for _, alike := range groupByRights(specs) {
+		first := alike[0]
+		rules, err := c.rules(ctx, first.Rights)
+		if err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		for _, spec := range alike {
+			group.Go(func() error { return c.ensure(ctx, spec.account()) })
+		}
+		for in, list := range rules {
+			group.Go(func() error {
+				// The role goes first: who may not bind any role is asked for the rights of this one.
+				if err := c.ensure(ctx, first.role(in, list)); err != nil {
+					return err
+				}
+				return c.ensure(ctx, first.binding(in, alike))
+			})
+		}
 	}
 	return group.Wait()
+}
+
+func groupByRights(specs []RightsSpec) [][]RightsSpec {
+	var groups [][]RightsSpec
+	for _, spec := range specs {
+		at := slices.IndexFunc(groups, func(group []RightsSpec) bool { return reflect.DeepEqual(group[0].Rights, spec.Rights) })
+		if at < 0 {
+			groups = append(groups, []RightsSpec{spec})
+			continue
+		}
+		groups[at] = append(groups[at], spec)
+	}
+	return groups
 }
 
 // ensure creates an object unless there is one of its name.
@@ -205,10 +224,20 @@ func (s RightsSpec) role(namespace string, rules []any) *unstructured.Unstructur
 	return s.object(rbacVersion, prefix(namespace)+"Role", namespace, object{"rules": rules})
 }
 
-func (s RightsSpec) binding(namespace string) *unstructured.Unstructured {
+// account gets no token mounted: pods of Graf's ask for the one that they need.
+func (s RightsSpec) account() *unstructured.Unstructured {
+	return s.object("v1", "ServiceAccount", s.Namespace, object{"automountServiceAccountToken": false})
+}
+
+// binding binds the role of s to those who may do the same.
+func (s RightsSpec) binding(namespace string, alike []RightsSpec) *unstructured.Unstructured {
+	subjects := make([]any, len(alike))
+	for i, subject := range alike {
+		subjects[i] = object{"kind": "ServiceAccount", "name": subject.Name(), "namespace": subject.Namespace}
+	}
 	return s.object(rbacVersion, prefix(namespace)+"RoleBinding", namespace, object{
 		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": prefix(namespace) + "Role", "name": s.Name()},
-		"subjects": []any{object{"kind": "ServiceAccount", "name": s.Name(), "namespace": s.Namespace}},
+		"subjects": subjects,
 	})
 }
 

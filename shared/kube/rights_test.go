@@ -5,12 +5,14 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	grants "github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/kubetest"
 	"github.com/graf-run/graf/shared/manifest"
@@ -174,6 +176,62 @@ func TestGrantTwiceAndRevoke(t *testing.T) {
 	}
 	if got := left(t, cluster, other.TaskID); len(got) != len(granted) {
 		t.Errorf("of the other task there are %v", got)
+	}
+}
+
+func TestGrantSharesWhatIsAlike(t *testing.T) {
+	t.Parallel()
+	cluster := kubetest.Open(t)
+	client, ns := cluster.Client(t), cluster.Namespace
+	read := grants.Grant{
+		Target: grants.Target{APIVersion: "v1", Kind: "ConfigMap", Namespace: ns}, Verbs: []string{"get", "list"},
+	}
+	checked := read
+	checked.Verbs, checked.Checked = []string{"get"}, []string{"list"}
+	for name, c := range map[string]struct {
+		grant     grants.Grant
+		want      map[string]int
+		container bool
+	}{
+		"the same": {read, map[string]int{"serviceaccounts": 2, "roles": 1, "rolebindings": 1}, true},
+		"checked":  {checked, map[string]int{"serviceaccounts": 2, "roles": 2, "rolebindings": 2}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			task := uuid.NewString()
+			container, actions := kube.Identities(task, 1, ns, []grants.Grant{c.grant})
+			if err := client.Grant(t.Context(), container, actions); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := client.Revoke(context.Background(), task, 1, ns, []string{ns}); err != nil {
+					t.Error(err)
+				}
+			})
+			if got := left(t, cluster, task); !equal(got, c.want) {
+				t.Errorf("there are %v, want %v", got, c.want)
+			}
+			listing := func(spec kube.RightsSpec) error {
+				as, err := client.As(spec.Namespace, spec.Name())
+				if err != nil {
+					return err
+				}
+				_, err = as.Snapshot(t.Context(), []kube.Target{at("v1", "ConfigMap", ns, "", "")}, salt)
+				return err
+			}
+			for until := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+				err := listing(actions)
+				if err == nil {
+					break
+				}
+				if time.Now().After(until) {
+					t.Fatalf("the actions may not list: %v", err)
+				}
+			}
+			if err := listing(container); (err == nil) != c.container {
+				t.Errorf("the container lists: %v", err)
+			}
+		})
 	}
 }
 
