@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// claude is Anthropic's Claude Code. Its events are those of
+// claude --print --output-format stream-json: see its documentation, "CLI
+// reference" and "Headless mode".
+type claude struct{}
+
+func (*claude) Start(task Task) Invocation {
+	args := []string{
+		"claude", "--print", "--output-format", "stream-json", "--verbose",
+		// The container is the sandbox, and nobody is there to be asked.
+		"--dangerously-skip-permissions",
+	}
+	if task.Session != "" {
+		args = append(args, "--resume", task.Session)
+	}
+	if task.Model != "" {
+		args = append(args, "--model", task.Model)
+	}
+	if task.MCP != "" {
+		// The variable is put in by claude itself, so that no argument has the token.
+		servers, err := json.Marshal(map[string]any{"mcpServers": map[string]any{"graf": map[string]any{
+			"type": "http", "url": task.MCP, "headers": map[string]string{"Authorization": "Bearer ${GRAF_CALLBACK_TOKEN}"},
+		}}})
+		if err != nil {
+			panic(err) // it is made of texts
+		}
+		args = append(args, "--mcp-config", string(servers))
+	}
+	return Invocation{Args: append(args, task.Arguments...), Input: task.Prompt}
+}
+
+type claudeEvent struct {
+	Type      string  `json:"type"`
+	Subtype   string  `json:"subtype"`
+	SessionID string  `json:"session_id"`
+	Model     string  `json:"model"`
+	IsError   bool    `json:"is_error"`
+	Result    string  `json:"result"`
+	Cost      float64 `json:"total_cost_usd"`
+	Usage     struct {
+		Input       int64 `json:"input_tokens"`
+		CacheRead   int64 `json:"cache_read_input_tokens"`
+		CacheCreate int64 `json:"cache_creation_input_tokens"`
+		Output      int64 `json:"output_tokens"`
+	} `json:"usage"`
+	Message struct {
+		Content json.RawMessage `json:"content"`
+	} `json:"message"`
+}
+
+type claudeBlock struct {
+	Type    string          `json:"type"`
+	Text    string          `json:"text"`
+	Name    string          `json:"name"`
+	Input   json.RawMessage `json:"input"`
+	Content json.RawMessage `json:"content"`
+	IsError bool            `json:"is_error"`
+}
+
+func (*claude) Read(line string) []Report {
+	var e claudeEvent
+	if reports := decode(line, &e); reports != nil {
+		return reports
+	}
+	switch e.Type {
+	case "system":
+		if e.Subtype != "init" {
+			return nil
+		}
+		return []Report{{
+			Type: Progress, Content: map[string]any{"kind": "session", "session": e.SessionID, "model": e.Model}, Session: e.SessionID,
+		}}
+	case "assistant", "user":
+		return readBlocks(e.Message.Content)
+	case "result":
+		return e.end()
+	}
+	return nil
+}
+
+func readBlocks(content json.RawMessage) []Report {
+	var blocks []claudeBlock
+	if err := json.Unmarshal(content, &blocks); err != nil {
+		return nil // a text: what the user said, which is the prompt
+	}
+	var reports []Report
+	for _, block := range blocks {
+		content := map[string]any{"kind": block.Type}
+		report := Report{Type: Progress, Content: content}
+		switch block.Type {
+		case "text":
+			content["kind"], content["text"], report.Summary = "message", clip(block.Text), block.Text
+		case "tool_use":
+			content["kind"], content["tool"], content["input"] = "tool", block.Name, clip(string(block.Input))
+		case "tool_result":
+			content["kind"], content["output"], content["failed"] = "toolResult", clip(string(block.Content)), block.IsError
+		default:
+			continue
+		}
+		reports = append(reports, report)
+	}
+	return reports
+}
+
+func (e claudeEvent) end() []Report {
+	report := Report{Session: e.SessionID, Usage: &Usage{
+		Model: e.Model, Input: e.Usage.Input + e.Usage.CacheRead + e.Usage.CacheCreate, Cached: e.Usage.CacheRead,
+		Output: e.Usage.Output, USD: e.Cost,
+	}}
+	if !e.IsError {
+		report.Summary = e.Result
+		return []Report{report}
+	}
+	if e.Result == "" {
+		e.Result = fmt.Sprintf("it ended with %s", e.Subtype)
+	}
+	report.Failure = classify(e.Result)
+	return []Report{report}
+}

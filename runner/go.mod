@@ -1,0 +1,17 @@
+module github.com/graf-run/graf/runner
+
+go 1.26.0
+
+require (
+	github.com/graf-run/graf/shared v0.0.0
+	github.com/spf13/cobra v1.10.2
+	go.yaml.in/yaml/v3 v3.0.6
+	golang.org/x/sys v0.49.0
+)
+
+require (
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/spf13/pflag v1.0.10 // indirect
+)
+
+replace github.com/graf-run/graf/shared => ../shared

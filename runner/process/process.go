@@ -1,0 +1,183 @@
+// Package process runs an agent with all that it starts: as a group that is told to
+// end, and after some time of grace made to. What leaves the group, as daemons do,
+// comes back to this process as the subreaper and ends as well.
+//
+// See prctl(2), PR_SET_CHILD_SUBREAPER, and kill(2) for groups.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrStart says that the program could not be started.
+var ErrStart = errors.New("the agent could not be started")
+
+// reapEvery is how often orphans that have ended are taken from the process table.
+const reapEvery = 5 * time.Second
+
+// pipesStay is how long the output of what outlived the program is read.
+const pipesStay = 2 * time.Second
+
+// Command is a program to run.
+type Command struct {
+	// Args are the program and its arguments.
+	Args   []string
+	Folder string
+	// Env is the whole environment, NAME=value.
+	Env []string
+	// Input is the program's standard input; nil is an empty one.
+	Input          io.Reader
+	Output, Errors io.Writer
+	// Grace is the time between SIGTERM and SIGKILL.
+	Grace time.Duration
+}
+
+// End is how a program ended.
+type End struct {
+	// Code is its exit code, as a shell has it: 128 and the signal's number for one
+	// that was killed.
+	Code   int
+	Signal syscall.Signal
+	// Stopped is why it was told to end, nil if it ended by itself.
+	Stopped error
+	// Killed says that it did not end within the grace.
+	Killed bool
+}
+
+// Adopt makes this process the one that orphans of its descendants come to.
+func Adopt() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become the subreaper: %w", err)
+	}
+	return nil
+}
+
+// Run runs a program until it ends, and all that it started with it. When the
+// context is done it is told to end by SIGTERM, and killed after its grace; the
+// context's cause is then the End's Stopped. It fails with ErrStart. Every child of
+// this process but the program counts as an orphan: no other may run meanwhile.
+func Run(ctx context.Context, c Command) (End, error) {
+	cmd := exec.Command(c.Args[0], c.Args[1:]...) //nolint:gosec,noctx // what the task is; stopped below
+	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Folder, c.Env, c.Input, c.Output, c.Errors
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = pipesStay
+	if err := cmd.Start(); err != nil {
+		return End{}, fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	ended := make(chan struct{})
+	var end End
+	var watch sync.WaitGroup
+	watch.Go(func() { end.Stopped, end.Killed = stop(ctx, cmd.Process.Pid, c.Grace, ended) })
+	watch.Go(func() { reap(cmd.Process.Pid, ended) })
+	err := cmd.Wait()
+	close(ended)
+	watch.Wait()
+	if end.Stopped != nil {
+		c.Grace = 0 // it was over already
+	}
+	killRest(cmd.Process.Pid, c.Grace)
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok {
+		return end, fmt.Errorf("wait for the agent: %w", err)
+	}
+	if end.Code = status.ExitStatus(); status.Signaled() {
+		end.Signal = status.Signal()
+		end.Code = 128 + int(end.Signal)
+	}
+	return end, nil
+}
+
+// stop ends the group when the context is done before the program is.
+func stop(ctx context.Context, group int, grace time.Duration, ended <-chan struct{}) (cause error, killed bool) {
+	select {
+	case <-ended:
+		return nil, false
+	case <-ctx.Done():
+	}
+	_ = syscall.Kill(-group, syscall.SIGTERM) // it may have ended by now
+	select {
+	case <-ended:
+		return context.Cause(ctx), false
+	case <-time.After(grace):
+	}
+	_ = syscall.Kill(-group, syscall.SIGKILL)
+	return context.Cause(ctx), true
+}
+
+// killRest ends what outlived the program: the rest of its group, and the orphans
+// that came to this process. What starts others meanwhile is met in the next round.
+func killRest(group int, grace time.Duration) {
+	signal, until := syscall.SIGTERM, time.Now().Add(grace)
+	for {
+		if time.Now().After(until) {
+			signal = syscall.SIGKILL
+		}
+		rest := adopted(group)
+		inGroup := syscall.Kill(-group, signal) == nil
+		for _, pid := range rest {
+			_ = syscall.Kill(pid, signal)
+		}
+		collect(rest)
+		if len(rest) == 0 && !inGroup {
+			return
+		}
+		if signal == syscall.SIGKILL && time.Since(until) > pipesStay {
+			return // in the kernel, which nothing ends
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// reap collects orphans that have ended, of which a long run may leave many.
+func reap(program int, ended <-chan struct{}) {
+	ticker := time.NewTicker(reapEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-ticker.C:
+			collect(adopted(program))
+		}
+	}
+}
+
+// adopted lists this process' children but the program itself.
+func adopted(program int) []int {
+	self := strconv.Itoa(os.Getpid())
+	threads, err := os.ReadDir("/proc/" + self + "/task")
+	if err != nil {
+		return nil // no /proc, as in some sandboxes: the group is all there is
+	}
+	var pids []int
+	for _, thread := range threads {
+		children, err := os.ReadFile("/proc/" + self + "/task/" + thread.Name() + "/children")
+		if err != nil {
+			continue // a thread that has ended
+		}
+		for child := range strings.FieldsSeq(string(children)) {
+			if pid, err := strconv.Atoi(child); err == nil && pid != program {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+func collect(pids []int) {
+	for _, pid := range pids {
+		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // it may run on
+	}
+}

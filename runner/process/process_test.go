@@ -1,0 +1,159 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What a process of the test's own is to run: everything that is a child of the
+// runner's process ends with the agent, and that must not be the tests.
+const (
+	scriptVariable = "PROCESS_TEST_SCRIPT"
+	afterVariable  = "PROCESS_TEST_STOP_AFTER"
+)
+
+// result is what that process says.
+type result struct {
+	End    End
+	Reason string
+	Error  string
+	Output string
+	TookMS int64
+}
+
+var errStop = errors.New("as the test wants it")
+
+func TestMain(m *testing.M) {
+	if script := os.Getenv(scriptVariable); script != "" {
+		if err := json.NewEncoder(os.Stdout).Encode(runScript(script)); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func runScript(script string) result {
+	if err := Adopt(); err != nil {
+		return result{Error: err.Error()}
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	if after, err := time.ParseDuration(os.Getenv(afterVariable)); err == nil {
+		time.AfterFunc(after, func() { cancel(errStop) })
+	}
+	args := []string{"sh", "-c", script}
+	if script == "none" {
+		args = []string{"/no/such/program"}
+	}
+	var output bytes.Buffer
+	began := time.Now()
+	end, err := Run(ctx, Command{
+		Args: args, Env: os.Environ(), Output: &output, Errors: &output, Grace: 300 * time.Millisecond, Input: strings.NewReader("input\n"),
+	})
+	r := result{End: end, Output: output.String(), TookMS: time.Since(began).Milliseconds()}
+	if end.Stopped != nil {
+		r.Reason, r.End.Stopped = end.Stopped.Error(), nil
+	}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	return r
+}
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		script string
+		after  time.Duration
+		want   End
+		output string
+		reason string
+		err    string
+	}{
+		"success":    {script: "cat; echo error >&2", output: "input\nerror\n"},
+		"exit code":  {script: "exit 7", want: End{Code: 7}},
+		"killed":     {script: "kill -9 $$", want: End{Code: 137, Signal: syscall.SIGKILL}},
+		"no program": {script: "none", err: "could not be started"},
+		"told to end": {
+			script: "trap 'echo ends; exit 3' TERM; echo began; sleep 60 & wait", after: 200 * time.Millisecond,
+			want: End{Code: 3}, reason: errStop.Error(), output: "began\nends\n",
+		},
+		"does not want to end": {
+			script: "trap '' TERM; while :; do sleep 1; done", after: 200 * time.Millisecond,
+			want: End{Code: 137, Signal: syscall.SIGKILL, Killed: true}, reason: errStop.Error(),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := elsewhere(t, c.script, c.after)
+			if got.End != c.want || got.Output != c.output || got.Reason != c.reason || !strings.Contains(got.Error, c.err) ||
+				(c.err == "") != (got.Error == "") {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestNothingIsLeft has agents start what is not theirs to leave behind.
+func TestNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"in the background":             "sleep 987 & echo $! > pid",
+		"in a session of its own":       "setsid sh -c 'echo $$ > pid; exec sleep 987' & until test -s pid; do sleep 0.01; done",
+		"that ignores SIGTERM":          "setsid sh -c 'trap \"\" TERM; echo $$ > pid; while :; do sleep 1; done' & until test -s pid; do sleep 0.01; done",
+		"that holds the output":         "(trap '' TERM; sleep 987) & echo $! > pid",
+		"of which the parent has ended": "sh -c 'setsid sleep 987 & echo $! > pid'; test -s pid",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "pid")
+			got := elsewhere(t, strings.ReplaceAll(script, "pid", file), 0)
+			if got.End != (End{}) || got.Error != "" {
+				t.Fatalf("got %+v", got)
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			if _, err := fmt.Sscan(string(text), &pid); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+				t.Errorf("process %d: %v", pid, err)
+			}
+		})
+	}
+}
+
+// elsewhere runs a script in a process of its own.
+func elsewhere(t *testing.T, script string, after time.Duration) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this program
+	cmd.Env = append(os.Environ(), scriptVariable+"="+script)
+	if after > 0 {
+		cmd.Env = append(cmd.Env, afterVariable+"="+after.String())
+	}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r result
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return r
+}

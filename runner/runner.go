@@ -1,0 +1,373 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/graf-run/graf/runner/agent"
+	"github.com/graf-run/graf/runner/mask"
+	"github.com/graf-run/graf/runner/process"
+	"github.com/graf-run/graf/runner/spool"
+)
+
+// Config is how a task is run; New's defaults are good for all but Agent.
+type Config struct {
+	// Agent is the kind of agent, Arguments what it gets besides.
+	Agent     string
+	Arguments []string
+	Model     string
+	// MCP says that the agent gets the task's MCP server.
+	MCP bool
+	// Folder is where the agent works.
+	Folder string
+	// Environment is the whole one, NAME=value; Secrets names variables whose values
+	// are hidden besides those whose names say that they are secret.
+	Environment []string
+	Secrets     []string
+	// Grace is what the agent has to end when it is told to, Flush what the spool then
+	// has to be sent.
+	Grace, Flush time.Duration
+	// Heartbeat is how often the task hears that its agent lives; 0 is never.
+	Heartbeat time.Duration
+	// SpoolFolder and SpoolLimit, in bytes, are of the events that wait.
+	SpoolFolder string
+	SpoolLimit  int64
+	// Tries is how often an agent is started again after a failure that a later try
+	// may not meet.
+	Tries  int
+	Prices Prices
+	// Output gets what the agent writes; Log is the runner's own.
+	Output io.Writer
+	Log    *slog.Logger
+}
+
+// DefaultConfig is for a container.
+func DefaultConfig() Config {
+	return Config{
+		Agent: "command", Environment: os.Environ(), Grace: 10 * time.Second, Flush: 15 * time.Second,
+		Heartbeat: 30 * time.Second, SpoolFolder: os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
+		Output: os.Stdout, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
+}
+
+// Why an agent is told to end.
+var (
+	ErrCancelled = errors.New("cancelled")
+	errDeadline  = errors.New("the deadline has passed")
+	errBudget    = errors.New("the budget is spent")
+)
+
+// runner is one run.
+type runner struct {
+	config   Config
+	contract Contract
+	mask     *mask.Mask
+	spool    *spool.Spool
+	sender   *spool.Sender
+	log      *slog.Logger
+	// number makes the events' ids; dropped counts those that found no room.
+	number, dropped atomic.Int64
+	state           state
+}
+
+// state is what is known of the agent; several goroutines tell of it.
+type state struct {
+	sync.Mutex
+	session, summary string
+	usage            agent.Usage
+	failure          *agent.Failure
+}
+
+// Run runs a task's agent to its end, and returns the exit code for the process: the
+// agent's own, or 1 where that is 0 although the run failed. Its error says what
+// kept it from running at all.
+func Run(ctx context.Context, contract Contract, config Config) (int, error) {
+	r := &runner{
+		config: config, contract: contract, log: config.Log,
+		mask: mask.FromEnvironment(config.Environment, append(config.Secrets, "GRAF_CALLBACK_TOKEN")...),
+	}
+	var err error
+	if r.spool, err = spool.Open(config.SpoolFolder, config.SpoolLimit); err != nil {
+		return 1, err
+	}
+	defer func() { _ = r.spool.Close() }() // it has no name: nothing is left
+	r.sender = &spool.Sender{URL: contract.CallbackURL, Token: contract.Token, Client: &http.Client{}, Log: config.Log}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	var work sync.WaitGroup
+	work.Go(func() {
+		if err := r.sender.Run(sending, r.spool); err != nil {
+			cancel(err)
+		}
+	})
+	code := r.run(ctx, cancel)
+	stopSending()
+	work.Wait()
+	r.flush(context.WithoutCancel(ctx))
+	return code, nil
+}
+
+// run starts the agent, again if that may help, and reports its end.
+func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) int {
+	ctx, stop := r.bounded(ctx)
+	defer stop()
+	r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
+	beating := r.beat()
+	defer beating()
+	for try := 1; ; try++ {
+		end, err := r.once(ctx, cancel)
+		failure := r.judge(end, err)
+		if failure == nil || !r.again(ctx, try, failure) {
+			return r.end(end, failure)
+		}
+	}
+}
+
+// bounded is a context that ends with the task's deadline.
+func (r *runner) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.contract.Deadline.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadlineCause(ctx, r.contract.Deadline, errDeadline)
+}
+
+// once runs the agent once.
+func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc) (process.End, error) {
+	program, err := agent.New(r.config.Agent)
+	if err != nil {
+		return process.End{}, err
+	}
+	task := agent.Task{
+		Prompt: r.contract.Prompt, Arguments: r.config.Arguments, Model: r.config.Model, Session: r.session(),
+	}
+	if r.config.MCP {
+		task.MCP = strings.TrimSuffix(r.contract.MemoryURL, "/memory") + "/mcp"
+	}
+	if task.Session != "" {
+		task.Prompt = "Go on: the connection to the model was lost."
+	}
+	start := program.Start(task)
+	if len(start.Args) == 0 {
+		return process.End{}, fmt.Errorf("%w: agent command needs a program: graf-runner -- PROGRAM [ARGUMENT…]", process.ErrStart)
+	}
+	out := &output{mask: r.mask, copyTo: r.config.Output, log: newLogs(r.report)}
+	stdout, toStdout := io.Pipe()
+	stderr, toStderr := io.Pipe()
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		out.read(stdout, func(line string) {
+			for _, said := range program.Read(line) {
+				r.take(out, said, cancel)
+			}
+		})
+	})
+	reading.Go(func() { out.read(stderr, func(line string) { out.log.add("stderr", line) }) })
+	end, err := process.Run(ctx, process.Command{
+		Args: start.Args, Folder: r.config.Folder, Env: r.config.Environment, Input: strings.NewReader(start.Input),
+		Output: toStdout, Errors: toStderr, Grace: r.config.Grace,
+	})
+	_, _ = toStdout.Close(), toStderr.Close() // never fails
+	reading.Wait()
+	out.log.close()
+	if out.failed != nil {
+		r.log.Warn("a part of the agent's output is lost", "error", out.failed)
+	}
+	return end, err
+}
+
+// take acts on what the agent said.
+func (r *runner) take(out *output, said agent.Report, cancel context.CancelCauseFunc) {
+	text, isLog := said.Content["text"].(string)
+	switch {
+	case said.Type == agent.Log && isLog:
+		out.log.add("stdout", text)
+	case said.Type != "":
+		r.report(said.Type, said.Content)
+	}
+	r.state.Lock()
+	defer r.state.Unlock()
+	if said.Session != "" {
+		r.state.session = said.Session
+	}
+	if said.Summary != "" {
+		r.state.summary = said.Summary
+	}
+	if said.Failure != nil {
+		r.state.failure = said.Failure
+	}
+	if said.Usage == nil {
+		return
+	}
+	usage, err := *said.Usage, error(nil)
+	if usage.USD, err = r.config.Prices.cost(usage); err != nil && r.contract.Budget.USD > 0 {
+		cancel(fmt.Errorf("%w: what was used has no known price: %w", errBudget, err))
+	}
+	r.state.usage = r.state.usage.Add(usage)
+	r.report("usage", usage)
+	if over := r.contract.Budget.spent(r.state.usage); over != "" {
+		cancel(fmt.Errorf("%w: %s", errBudget, over))
+	}
+}
+
+func (r *runner) session() string {
+	r.state.Lock()
+	defer r.state.Unlock()
+	r.state.failure = nil // of the try before
+	return r.state.session
+}
+
+// judge tells why a try failed, nil if it did not.
+func (r *runner) judge(end process.End, err error) *agent.Failure {
+	r.state.Lock()
+	defer r.state.Unlock()
+	switch {
+	case err != nil:
+		return &agent.Failure{Class: agent.ClassAgent, Reason: err.Error()}
+	case errors.Is(end.Stopped, errBudget):
+		return &agent.Failure{Class: agent.ClassBudget, Reason: end.Stopped.Error()}
+	case errors.Is(end.Stopped, errDeadline):
+		return &agent.Failure{Class: agent.ClassTimeout, Reason: "did not end before the deadline and was stopped"}
+	case end.Stopped != nil:
+		return &agent.Failure{Class: agent.ClassCancelled, Reason: end.Stopped.Error()}
+	case r.state.failure != nil:
+		return r.state.failure
+	case end.Signal != 0:
+		return &agent.Failure{Class: agent.ClassAgent, Reason: "the agent was killed by signal " + strconv.Itoa(int(end.Signal))}
+	case end.Code != 0:
+		return &agent.Failure{Class: agent.ClassAgent, Reason: "the agent exited with code " + strconv.Itoa(end.Code)}
+	}
+	return nil
+}
+
+// again waits for the next try, if there is to be one: only where a later one may
+// go better, the agent can go on with what it did, and there is time.
+func (r *runner) again(ctx context.Context, try int, failure *agent.Failure) bool {
+	r.state.Lock()
+	session := r.state.session
+	r.state.Unlock()
+	mayPass := failure.Class == agent.ClassQuota || failure.Class == agent.ClassInfrastructure
+	if !mayPass || session == "" || try >= r.config.Tries {
+		return false
+	}
+	wait := max(failure.RetryAfter, time.Second<<min(try-1, 8))
+	if deadline, bound := ctx.Deadline(); bound && time.Now().Add(wait).After(deadline) {
+		return false
+	}
+	r.report(agent.Progress, map[string]any{
+		"kind": "waiting", "reason": failure.Reason, "class": failure.Class, "seconds": wait.Seconds(), "session": session,
+	})
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
+}
+
+// end reports how the run ended, and returns the exit code. A command that ended by
+// itself speaks for itself: by its own reports, or by its exit code and log.
+func (r *runner) end(end process.End, failure *agent.Failure) int {
+	r.state.Lock()
+	content := map[string]any{}
+	if r.state.session != "" {
+		content["session"] = r.state.session
+	}
+	summary := r.state.summary
+	r.state.Unlock()
+	ownWord := r.config.Agent == "command" && end.Stopped == nil && (failure == nil || end.Code != 0)
+	switch {
+	case ownWord:
+	case failure == nil:
+		content["summary"] = summary
+		r.report("completed", content)
+	default:
+		content["reason"] = failure.Reason
+		r.reportFailure(content, failure)
+	}
+	if failure != nil && end.Code == 0 {
+		return 1
+	}
+	return end.Code
+}
+
+func (r *runner) reportFailure(content map[string]any, failure *agent.Failure) {
+	content["class"] = failure.Class
+	if failure.RetryAfter > 0 {
+		content["retryAfterSeconds"] = int(failure.RetryAfter.Seconds() + 0.999)
+	}
+	r.report("failed", content)
+}
+
+// report puts an event into the spool. Texts in it are masked. What finds no room
+// is counted: the log says so at the end.
+func (r *runner) report(kind string, content any) {
+	e := spool.Event{
+		ID: fmt.Sprintf("runner-%d", r.number.Add(1)), Type: kind, Content: r.masked(content), OccurredAt: time.Now().UTC(),
+	}
+	if err := r.spool.Add(e); err != nil {
+		if r.dropped.Add(1) == 1 {
+			r.log.Warn("events are lost: there is no room for them", "error", err)
+		}
+	}
+}
+
+func (r *runner) masked(content any) any {
+	fields, isMap := content.(map[string]any)
+	if !isMap {
+		return content
+	}
+	for name, value := range fields {
+		if text, isText := value.(string); isText {
+			fields[name] = r.mask.Text(text)
+		}
+	}
+	return fields
+}
+
+// beat reports now and then that the agent lives, until the function it returns is
+// called.
+func (r *runner) beat() (stop func()) {
+	if r.config.Heartbeat == 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		ticker := time.NewTicker(r.config.Heartbeat)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				r.report("heartbeat", nil)
+			}
+		}
+	})
+	return func() { close(done); work.Wait() }
+}
+
+// flush sends what is left in the spool, as long as there is time, and says what
+// could not be sent.
+func (r *runner) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.config.Flush)
+	defer cancel()
+	err := r.sender.Drain(ctx, r.spool)
+	if err != nil {
+		r.log.Error("events could not be sent", "events", r.spool.Waiting(), "error", err)
+	}
+	if dropped, skipped := r.dropped.Load(), r.sender.Skipped; dropped > 0 || skipped > 0 {
+		r.log.Warn("events were lost", "no room", dropped, "not understood by Graf", skipped)
+	}
+}

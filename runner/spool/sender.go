@@ -1,0 +1,166 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+var (
+	// ErrClosed says that the task takes no more reports: it has ended, the attempt is
+	// over, or the token is not the task's.
+	ErrClosed = errors.New("the task takes no more reports")
+	// errInvalid says that Graf does not understand an event, and never will.
+	errInvalid = errors.New("not understood")
+)
+
+// What is tried again is so after a second, two, four, up to half a minute.
+const (
+	firstDelay     = time.Second
+	lastDelay      = 30 * time.Second
+	requestTimeout = 30 * time.Second
+	maxAnswer      = 64 << 10
+)
+
+// Sender sends a spool's events to a callback function.
+type Sender struct {
+	// URL is the contract's GRAF_CALLBACK_URL, Token its GRAF_CALLBACK_TOKEN.
+	URL, Token string
+	Client     *http.Client
+	Log        *slog.Logger
+	// Skipped counts the events that Graf did not understand.
+	Skipped int
+	// delay is that before the next try.
+	delay time.Duration
+}
+
+// Run sends what is in the spool and what is added to it, until the context is
+// done: with a nil error then. It fails with ErrClosed when no report is taken any
+// more, or if the spool cannot be read.
+func (s *Sender) Run(ctx context.Context, spool *Spool) error {
+	for {
+		if err := s.Drain(ctx, spool); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-spool.added:
+		}
+	}
+}
+
+// Drain sends all that is in the spool. It fails if the context is done before.
+func (s *Sender) Drain(ctx context.Context, spool *Spool) error {
+	most := maxBatch
+	for {
+		b, err := spool.next(most)
+		if err != nil || b.count == 0 {
+			return err
+		}
+		err = s.send(ctx, b.lines)
+		switch {
+		case errors.Is(err, errInvalid) && b.count > 1:
+			most = 1 // to find the one
+			continue
+		case errors.Is(err, errInvalid):
+			s.Skipped++
+			s.Log.WarnContext(ctx, "an event was skipped", "error", err, "event", string(clip(b.lines)))
+		case err != nil:
+			return err
+		}
+		if err := spool.remove(b); err != nil {
+			return err
+		}
+		if s.delay = 0; spool.Waiting() == 0 {
+			return nil
+		}
+		most = min(maxBatch, most*2)
+	}
+}
+
+// send sends lines until Graf has them.
+func (s *Sender) send(ctx context.Context, lines []byte) error {
+	for {
+		wait, err := s.try(ctx, lines)
+		if err == nil || errors.Is(err, ErrClosed) || errors.Is(err, errInvalid) {
+			return err
+		}
+		s.delay = min(max(firstDelay, 2*s.delay), lastDelay)
+		if wait == 0 {
+			wait = s.delay/2 + rand.N(s.delay/2+1) //nolint:gosec // not for secrecy
+		}
+		s.Log.DebugContext(ctx, "Graf is away; trying again", "error", err, "wait", wait.Round(time.Millisecond))
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the last try: %w", context.Cause(ctx), err)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// try sends lines once. wait is what the answer asks for, if it does.
+func (s *Sender) try(ctx context.Context, lines []byte) (wait time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, bytes.NewReader(lines))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	request.Header.Set("Authorization", "Bearer "+s.Token)
+	request.Header.Set("Content-Type", "application/x-ndjson")
+	response, err := s.Client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return 0, fmt.Errorf("read the answer: %w", err)
+	}
+	return retryAfter(response.Header), judge(response.StatusCode, answer)
+}
+
+// judge tells by the status whether a request was taken, is to be sent again, or is
+// of no use.
+func judge(status int, answer []byte) error {
+	if status >= 200 && status < 300 {
+		return nil
+	}
+	err := fmt.Errorf("status %d: %s", status, clip(bytes.TrimSpace(answer)))
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusGone:
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return err
+	}
+	if status >= 400 && status < 500 {
+		return fmt.Errorf("%w: %w", errInvalid, err)
+	}
+	return err
+}
+
+// retryAfter reads how long to wait, in seconds; dates are not what Graf writes.
+func retryAfter(header http.Header) time.Duration {
+	seconds, err := strconv.Atoi(header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, lastDelay)
+}
+
+// clip is the beginning of a text, for a message.
+func clip(text []byte) []byte {
+	const most = 512
+	return text[:min(len(text), most)]
+}

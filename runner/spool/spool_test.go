@@ -1,0 +1,255 @@
+package spool
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// callback takes events as Graf's function does, and fails as it is told.
+type callback struct {
+	mu sync.Mutex
+	// statuses are answered first, one a request.
+	statuses []int
+	// poison is the id of an event that is not understood.
+	poison string
+	header map[string]string
+	// lose makes the answer to a request that was taken get lost, so many times.
+	lose     int
+	ids      []string
+	requests []int
+}
+
+func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, value := range c.header {
+		w.Header().Set(name, value)
+	}
+	if len(c.statuses) > 0 {
+		status := c.statuses[0]
+		c.statuses = c.statuses[1:]
+		http.Error(w, "as the test wants it", status)
+		return
+	}
+	var ids []string
+	lines := bufio.NewScanner(r.Body)
+	lines.Buffer(nil, 2*maxBatchBytes)
+	for lines.Scan() {
+		var e Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil || e.ID == c.poison {
+			http.Error(w, "not an event: "+e.ID, http.StatusUnprocessableEntity)
+			return
+		}
+		ids = append(ids, e.ID)
+	}
+	c.requests = append(c.requests, len(ids))
+	for _, id := range ids {
+		if !slices.Contains(c.ids, id) { // as the function tells them apart
+			c.ids = append(c.ids, id)
+		}
+	}
+	if c.lose > 0 {
+		c.lose--
+		panic(http.ErrAbortHandler)
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func setup(t *testing.T, c *callback) (*Spool, *Sender) {
+	t.Helper()
+	server := httptest.NewServer(c)
+	t.Cleanup(server.Close)
+	return open(t, 1<<20), &Sender{
+		URL: server.URL, Token: "token", Client: server.Client(), Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func open(t *testing.T, limit int64) *Spool {
+	t.Helper()
+	s, err := Open(t.TempDir(), limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func add(t *testing.T, s *Spool, from, to int) []string {
+	t.Helper()
+	var ids []string
+	for n := from; n < to; n++ {
+		id := fmt.Sprintf("e-%d", n)
+		if err := s.Add(Event{ID: id, Type: "progress", Content: map[string]any{"n": n}}); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		callback callback
+		skipped  int
+		least    time.Duration
+	}{
+		"at once":               {},
+		"away":                  {callback: callback{statuses: []int{503, 502}}, least: time.Second},
+		"an answer is lost":     {callback: callback{lose: 2}},
+		"too many":              {callback: callback{statuses: []int{429}, header: map[string]string{"Retry-After": "1"}}, least: time.Second},
+		"one is not understood": {callback: callback{poison: "e-137"}, skipped: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, sender := setup(t, &c.callback)
+			want := add(t, s, 0, 250)
+			began := time.Now()
+			if err := sender.Drain(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			want = slices.DeleteFunc(want, func(id string) bool { return id == c.callback.poison })
+			if !slices.Equal(c.callback.ids, want) {
+				t.Errorf("got %d events, %v …, want %d", len(c.callback.ids), c.callback.ids[:min(9, len(c.callback.ids))], len(want))
+			}
+			if sender.Skipped != c.skipped || s.Waiting() != 0 {
+				t.Errorf("%d skipped, want %d; %d wait", sender.Skipped, c.skipped, s.Waiting())
+			}
+			if took := time.Since(began); took < c.least {
+				t.Errorf("it took %v, want at least %v", took, c.least)
+			}
+			if slices.Max(c.callback.requests) > maxBatch {
+				t.Errorf("requests of %v events", c.callback.requests)
+			}
+		})
+	}
+}
+
+func TestDrainEnds(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{401, 403, 404, 409, 410} {
+		s, sender := setup(t, &callback{statuses: []int{status}})
+		add(t, s, 0, 3)
+		if err := sender.Drain(t.Context(), s); !errors.Is(err, ErrClosed) || !strings.Contains(err.Error(), "as the test wants it") {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+	s, sender := setup(t, &callback{statuses: slices.Repeat([]int{503}, 100)})
+	add(t, s, 0, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := sender.Drain(ctx, s); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "503") {
+		t.Errorf("no time: %v", err)
+	}
+	if s.Waiting() != 3 {
+		t.Errorf("%d wait, want 3", s.Waiting())
+	}
+}
+
+// TestRun adds from several goroutines while it sends: the order of each is kept.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	c := &callback{lose: 3}
+	s, sender := setup(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	var work, adding sync.WaitGroup
+	work.Go(func() {
+		if err := sender.Run(ctx, s); err != nil {
+			t.Error(err)
+		}
+	})
+	const writers, each = 4, 300
+	for w := range writers {
+		adding.Go(func() {
+			for n := range each {
+				if err := s.Add(Event{ID: fmt.Sprintf("w%d-%d", w, n), Type: "log"}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	adding.Wait()
+	for s.Waiting() > 0 && t.Context().Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	work.Wait()
+	next := [writers]int{}
+	for _, id := range c.ids {
+		var w, n int
+		if _, err := fmt.Sscanf(id, "w%d-%d", &w, &n); err != nil || n != next[w] {
+			t.Fatalf("%s came when %d was next", id, next[w])
+		}
+		next[w]++
+	}
+	if len(c.ids) != writers*each {
+		t.Errorf("%d events came, want %d", len(c.ids), writers*each)
+	}
+}
+
+func TestAddWhenFull(t *testing.T) {
+	t.Parallel()
+	c := &callback{}
+	server := httptest.NewServer(c)
+	t.Cleanup(server.Close)
+	s := open(t, 1000)
+	sender := &Sender{URL: server.URL, Client: server.Client(), Log: slog.New(slog.DiscardHandler)}
+	for round := range 3 {
+		var err error
+		added := 0
+		for err == nil {
+			if err = s.Add(Event{ID: fmt.Sprintf("e-%d-%d", round, added), Type: "log"}); err == nil {
+				added++
+			}
+		}
+		if !errors.Is(err, ErrFull) || s.Waiting() != added || added < 10 {
+			t.Fatalf("after %d events: %v; %d wait", added, err, s.Waiting())
+		}
+		if err := sender.Drain(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	if _, err := Open("/no/such/folder", 1); err == nil {
+		t.Error("a folder that is not there was taken")
+	}
+}
+
+// TestDiskFull is on a device that is always full.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	s := open(t, 1<<20)
+	full := openFull(t)
+	s.file, full = full, s.file
+	t.Cleanup(func() { _ = full.Close() })
+	if err := s.Add(Event{ID: "e", Type: "log"}); !errors.Is(err, ErrFull) {
+		t.Errorf("got %v", err)
+	}
+	if s.Waiting() != 0 {
+		t.Errorf("%d wait", s.Waiting())
+	}
+}
+
+func openFull(t *testing.T) *os.File {
+	t.Helper()
+	file, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
