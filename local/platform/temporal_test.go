@@ -127,7 +127,7 @@ func TestTemporalOutage(t *testing.T) {
 	s := startWith(t, Config{
 		Services:        services.Config{DataFolder: dataFolder(t), Dependencies: services.Local, Ephemeral: true},
 		TemporalAddress: line.address, Tick: time.Hour,
-	}, "GRAF_TEMPORAL_NAMESPACE="+temporal.namespace)
+	}, "GRAF_TEMPORAL_NAMESPACE="+temporal.namespace, "GRAF_SLOTS_LAUNCH_LEASE=5m") // the sweep would renew one that is over
 	s.mode = api.OrchestrationModeTemporal
 	running := s.submit(t, shell("End while Temporal is away.", waitForGate, "GATE", s.note("outage.gate"))).TaskID
 	s.awaitStatus(t, running, api.TaskStatusRunning)
