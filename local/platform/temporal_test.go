@@ -118,6 +118,32 @@ func TestTemporalReplay(t *testing.T) {
 	testReplay(t, startOnTemporal(t, 0))
 }
 
+// TestTemporalOutage has Temporal away while a workflow waits for its Job's end, and
+// another for its start. Both go on when it is back, and no sweep helps.
+func TestTemporalOutage(t *testing.T) {
+	t.Parallel()
+	temporal := startTemporal(t)
+	line := newLine(t, temporal.address)
+	s := startWith(t, Config{
+		Services:        services.Config{DataFolder: dataFolder(t), Dependencies: services.Local, Ephemeral: true},
+		TemporalAddress: line.address, Tick: time.Hour,
+	}, "GRAF_TEMPORAL_NAMESPACE="+temporal.namespace, "GRAF_SLOTS_LAUNCH_LEASE=5m") // the sweep would renew one that is over
+	s.mode = api.OrchestrationModeTemporal
+	running := s.submit(t, shell("End while Temporal is away.", waitForGate, "GATE", s.note("outage.gate"))).TaskID
+	s.awaitStatus(t, running, api.TaskStatusRunning)
+	line.cut()
+	waiting := s.submit(t, shell("Begin while Temporal is away.", "true")).TaskID
+	touch(t, s.note("outage.gate"))
+	line.awaitAttempts(t, 5) // the worker has tried, and so have those who bring it events
+	s.awaitStatus(t, running, api.TaskStatusRunning)
+	line.restore()
+	for _, id := range []uuid.UUID{running, waiting} {
+		if task := s.awaitStatus(t, id, api.TaskStatusSucceeded); len(task.Attempts) != 1 {
+			t.Errorf("task %s has %d attempts", id, len(task.Attempts))
+		}
+	}
+}
+
 // TestTemporalAway takes the worker away for good while a Job runs: the sweep
 // ends the task.
 func TestTemporalAway(t *testing.T) {
