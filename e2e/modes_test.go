@@ -37,8 +37,9 @@ func (s *system) target(t *testing.T, mode api.OrchestrationMode) conformance.Ta
 	t.Helper()
 	name := image(t)
 	return conformance.Target{
-		Client: http.DefaultClient, Submit: s.urls["submit"], Callback: s.urls["callback"], Memory: s.urls["memory"], Token: s.token,
-		Mode: mode, Kind: kube.KindFor(string(mode)), Patience: patience,
+		Client: http.DefaultClient, Token: s.token, Patience: patience,
+		Submit: s.urls["submit"], Callback: s.urls["callback"], Memory: s.urls["memory"],
+		Mode: mode, Kind: kube.KindFor(string(mode)),
 		Agent: func(arguments ...string) api.Agent {
 			return api.Agent{Kind: api.AgentKindCommand, Image: name, Command: append([]string{"/app"}, arguments...)}
 		},

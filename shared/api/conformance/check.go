@@ -22,7 +22,7 @@ func checkTask(t *testing.T, target Target, want ending, task api.Task) {
 		t.Errorf("mode %s, not %s", task.OrchestrationMode, target.Mode)
 	}
 	if task.Attempt != len(want.attempts) || len(task.Attempts) != len(want.attempts) {
-		t.Fatalf("attempt %d of %d, not the last of %d: %+v", task.Attempt, len(task.Attempts), len(want.attempts), task.Attempts)
+		t.Fatalf("attempt %d, not the last of %d: %+v", task.Attempt, len(want.attempts), task.Attempts)
 	}
 	for i, w := range want.attempts {
 		got := task.Attempts[i]
@@ -68,8 +68,9 @@ func checkExecution(t *testing.T, target Target, got *api.Execution) {
 	}
 }
 
-// checkTimes fails unless the last attempt went through the states in their order, and each attempt followed on the one before.
-// A task has no time of its start if it ended before launch could say that it runs, and that of the first attempt otherwise.
+// checkTimes fails unless the last attempt went through the states in their order, and each attempt followed on the one
+// before. The time of a task's start is that of its first attempt, and there is none if it ended before launch could say
+// that it runs.
 func checkTimes(t *testing.T, task api.Task) {
 	t.Helper()
 	states := []*time.Time{&task.CreatedAt, task.QueuedAt, task.LaunchingAt, task.FinalizingAt, task.FinishedAt}
@@ -106,8 +107,8 @@ func format(times []*time.Time) string {
 	return strings.Join(all, ", ")
 }
 
-// checkEvents fails unless the stream, and the pages alike, have each event once and in its order, and the stream ended with the
-// task.
+// checkEvents fails unless the stream, and the pages alike, have each event once and in its order, and the stream ended
+// with the task.
 func checkEvents(t *testing.T, want ending, task api.Task, live stream, paged []api.TaskEvent) {
 	t.Helper()
 	if live.err != nil {
@@ -129,7 +130,9 @@ func checkEvents(t *testing.T, want ending, task api.Task, live stream, paged []
 	if !slices.Equal(types, want.events) {
 		t.Errorf("the stream had %v, not %v", types, want.events)
 	}
-	if !slices.EqualFunc(live.events, paged, func(a, b api.TaskEvent) bool { return a.EventID == b.EventID && a.Sequence == b.Sequence }) {
+	if !slices.EqualFunc(live.events, paged, func(a, b api.TaskEvent) bool {
+		return a.EventID == b.EventID && a.Sequence == b.Sequence
+	}) {
 		t.Errorf("the stream had\n%+v, the pages\n%+v", live.events, paged)
 	}
 }

@@ -179,10 +179,10 @@ func (c *client) read(ctx context.Context, id uuid.UUID, s *stream) error {
 	lines.Buffer(nil, 4<<20)
 	for lines.Scan() && s.status == "" {
 		field, data, _ := strings.Cut(lines.Text(), ": ")
-		switch {
-		case field == "event":
+		switch field {
+		case "event":
 			name = data
-		case field == "data":
+		case "data":
 			if err := s.take(name, []byte(data)); err != nil {
 				return err
 			}

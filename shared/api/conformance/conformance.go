@@ -61,13 +61,17 @@ var endings = map[string]ending{
 	},
 	"failure by report alone": {
 		agent: []string{"fail", "0"}, status: api.TaskStatusFailed,
-		attempts: []attempt{{exit: new(0), class: api.FailureClassAgent, words: []string{"the agent reported: The change was refused."}}},
-		events:   []api.EventType{started, failed},
+		attempts: []attempt{{exit: new(0), class: api.FailureClassAgent, words: []string{
+			"the agent reported: The change was refused.",
+		}}},
+		events: []api.EventType{started, failed},
 	},
 	"retry with the reason": {
 		agent: []string{"learn"}, maxAttempts: 2, status: api.TaskStatusSucceeded,
 		attempts: []attempt{
-			{exit: new(1), class: api.FailureClassAgent, words: []string{"exited with code 1 without a word", "nobody told the first attempt"}},
+			{exit: new(1), class: api.FailureClassAgent, words: []string{
+				"exited with code 1 without a word; the end of its log:", "nobody told the first attempt",
+			}},
 			{exit: new(0)},
 		},
 		events: []api.EventType{started, completed},
@@ -83,7 +87,9 @@ var endings = map[string]ending{
 	},
 	"silent death by a signal": {
 		agent: []string{"die"}, status: api.TaskStatusFailed,
-		attempts: []attempt{{exit: new(137), class: api.FailureClassAgent, words: []string{"was killed by signal 9 without a word"}}},
+		attempts: []attempt{{exit: new(137), class: api.FailureClassAgent, words: []string{
+			"was killed by signal 9 without a word",
+		}}},
 	},
 	"silent death by an exit": {
 		agent: []string{"unheard-of"}, status: api.TaskStatusFailed,

@@ -21,7 +21,8 @@ func submission(t *testing.T, name string, target Target, want ending) api.TaskS
 	resource := api.ResourceReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: "of-" + id, Name: "conformance"}
 	manifest, err := json.Marshal(map[string]any{
 		"apiVersion": resource.APIVersion, "kind": resource.Kind,
-		"metadata": map[string]string{"namespace": resource.Namespace, "name": resource.Name}, "data": map[string]string{"run": id},
+		"metadata": map[string]string{"namespace": resource.Namespace, "name": resource.Name},
+		"data":     map[string]string{"run": id},
 	})
 	if err != nil {
 		t.Fatal(err)
