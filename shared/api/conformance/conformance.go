@@ -12,6 +12,8 @@ import (
 type ending struct {
 	// agent are the arguments of e2e/cmd/e2e-agent.
 	agent []string
+	// command is run instead of it.
+	command []string
 	// maxAttempts of the submission; 0 is one.
 	maxAttempts int
 	// seconds that an attempt may take; 0 are enough for all.
@@ -95,6 +97,12 @@ var endings = map[string]ending{
 		agent: []string{"unheard-of"}, status: api.TaskStatusFailed,
 		attempts: []attempt{{exit: new(1), class: api.FailureClassAgent, words: []string{
 			"exited with code 1 without a word; the end of its log:", "unknown: unheard-of",
+		}}},
+	},
+	"no such program": {
+		command: []string{"/no/such/program"}, status: api.TaskStatusFailed,
+		attempts: []attempt{{exit: new(128), class: api.FailureClassAgent, words: []string{
+			"the agent's command could not be started: ", "no such file or directory",
 		}}},
 	},
 	"callbacks lost, success": {

@@ -28,6 +28,9 @@ func submission(t *testing.T, name string, target Target, want ending) api.TaskS
 		t.Fatal(err)
 	}
 	agent := target.Agent(want.agent...)
+	if want.command != nil {
+		agent.Command = want.command
+	}
 	agent.Env = map[string]string{"LITERAL": literal, "RUN": id}
 	return api.TaskSubmission{
 		Prompt:            fmt.Sprintf("Conformance of mode %s, %s, run %s.", target.Mode, name, id),
