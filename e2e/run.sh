@@ -17,7 +17,7 @@ main() {
   CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o "$work/" ./e2e/cmd/e2e-agent ./deploy/cmd/graf-image
   image=$(deliver "$work")
   # Parallel tests wait more than they work: one for each processor would take far longer.
-  GRAF_E2E_AGENT_IMAGE=$image go test -tags e2e -count=1 -timeout 45m -parallel 12 -v -exec "$root/cluster/exec.sh" "$@" ./e2e
+  GRAF_E2E_AGENT_IMAGE=$image go test -tags e2e -count=1 -timeout 45m -parallel 6 -v -exec "$root/cluster/exec.sh" "$@" ./e2e
 }
 
 # deliver WORK puts the agent's image where the cluster finds it and prints its name.
