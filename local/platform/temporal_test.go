@@ -15,7 +15,6 @@ import (
 
 	"github.com/graf-run/graf/local/services"
 	"github.com/graf-run/graf/shared/api"
-	"github.com/graf-run/graf/shared/event"
 )
 
 // temporalServer is a real Temporal server of the test's own.
@@ -61,37 +60,19 @@ func startOnTemporal(t *testing.T, tick time.Duration, settings ...string) *syst
 	return s
 }
 
-// TestTemporal runs tasks on Temporal as TestPipeline does without, and no sweep helps.
+// TestTemporal runs on Temporal what TestModes has not, and no sweep helps.
 func TestTemporal(t *testing.T) {
 	t.Parallel()
 	s := startOnTemporal(t, time.Hour, "GRAF_SLOTS_PER_NAMESPACE=1", "GRAF_STREAM_POLL=1m")
 	for name, test := range map[string]func(*testing.T, *system){
-		"a task is done and teaches the next":          testTeaches,
-		"a failed attempt explains itself to the next": testSecondAttempt,
-		"a queued task is cancelled":                   testCancelQueued,
-		"a running task is cancelled":                  testCancelRunning,
-		"an agent that ignores SIGTERM is timed out":   testTimeout,
-		"a silent death has a reason":                  testSilentDeath,
-		"a task without callbacks succeeds":            testNoCallbacks,
-		"a killed worker goes on":                      testKilledWorker,
+		"a task is done and teaches the next": testTeaches,
+		"a queued task is cancelled":          testCancelQueued,
+		"a killed worker goes on":             testKilledWorker,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, s)
 		})
-	}
-}
-
-func testNoCallbacks(t *testing.T, s *system) {
-	created := s.submit(t, shell("Say nothing.", "true"))
-	task := s.awaitStatus(t, created.TaskID, api.TaskStatusSucceeded)
-	if len(task.Attempts) != 1 || task.OrchestrationMode != api.OrchestrationModeTemporal {
-		t.Errorf("%d attempts by %s", len(task.Attempts), task.OrchestrationMode)
-	}
-	if !slices.ContainsFunc(s.events.about(created.TaskID.String()), func(e event.Event) bool {
-		return e.Type() == event.TypeExecutionRequested
-	}) {
-		t.Error("its execution was not requested")
 	}
 }
 
