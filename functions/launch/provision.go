@@ -41,9 +41,9 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 		return l.execution.ServiceAccount, nil
 	}
 	container, actions := kube.Identities(task.ID.String(), int(task.Attempt), l.execution.Namespace, grants)
-	group, grantCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return l.resources.Grant(grantCtx, container) })
-	group.Go(func() error { return l.resources.Grant(grantCtx, actions) })
+	var group errgroup.Group
+	group.Go(func() error { return l.resources.Grant(ctx, container) })
+	group.Go(func() error { return l.resources.Grant(ctx, actions) })
 	if err := group.Wait(); err != nil {
 		return "", err
 	}

@@ -124,7 +124,7 @@ func checkEvents(t *testing.T, live, paged []api.TaskEvent) {
 	}
 }
 
-func checkDownload(t *testing.T, artifact api.Artifact) {
+func checkDownload(t *testing.T, artifact api.Artifact) []byte {
 	t.Helper()
 	request, err := http.NewRequestWithContext(within(t), http.MethodGet, artifact.DownloadURL, nil)
 	must(t, err)
@@ -137,6 +137,7 @@ func checkDownload(t *testing.T, artifact api.Artifact) {
 	if response.StatusCode != http.StatusOK || hex.EncodeToString(sum[:]) != artifact.Sha256 || int64(len(data)) != artifact.SizeBytes {
 		t.Errorf("download: %s, %d bytes with SHA-256 %x; announced were %+v", response.Status, len(data), sum, artifact)
 	}
+	return data
 }
 
 func testSecondAttempt(t *testing.T, s *system) {
@@ -192,7 +193,7 @@ func testCancelRunning(t *testing.T, s *system) {
 }
 
 func testTimeout(t *testing.T, s *system) {
-	submission := shell("Never end.", `trap '' TERM; echo $$ > "$PIDFILE"; while :; do sleep 0.2; done`, "PIDFILE", s.note("deaf.pid"))
+	submission := shell("Never end.", `trap '' TERM; echo "I am deaf"; echo $$ > "$PIDFILE"; while :; do sleep 0.2; done`, "PIDFILE", s.note("deaf.pid"))
 	submission.TimeoutSeconds = new(10)
 	submission.MaxAttempts = new(3)
 	created := s.submit(t, submission)
@@ -201,6 +202,21 @@ func testTimeout(t *testing.T, s *system) {
 		t.Errorf("failure %+v after %d attempts", task.Failure, len(task.Attempts))
 	}
 	s.awaitGone(t, "deaf.pid")
+	if log := s.keptLog(t, task); !strings.HasPrefix(log, "I am deaf\n") {
+		t.Errorf("the log is %q", log)
+	}
+}
+
+// keptLog is what Graf has kept of what the last attempt wrote.
+func (s *system) keptLog(t *testing.T, task api.Task) string {
+	t.Helper()
+	at := slices.IndexFunc(task.Artifacts, func(a api.Artifact) bool {
+		return a.Source == api.ArtifactSourceGraf && a.Attempt == task.Attempt
+	})
+	if at < 0 {
+		t.Fatalf("no log is kept: %+v", task.Artifacts)
+	}
+	return string(checkDownload(t, task.Artifacts[at]))
 }
 
 // pid is the process id in a note, 0 if there is none yet.
@@ -241,9 +257,13 @@ func testPrintedToken(t *testing.T, s *system) {
 	if task.Failure == nil || !strings.Contains(task.Failure.Reason, "the token is") {
 		t.Fatalf("the reason does not quote the log: %+v", task.Failure)
 	}
+	log := s.keptLog(t, task)
+	if want := "the token is [redacted]\n"; log != want {
+		t.Errorf("the log is %q, want %q", log, want)
+	}
 	for _, token := range s.allTokens(t) {
-		if strings.Contains(task.Failure.Reason, token) {
-			t.Errorf("the reason has a token in clear: %s", task.Failure.Reason)
+		if strings.Contains(task.Failure.Reason, token) || strings.Contains(log, token) {
+			t.Errorf("the reason or the log has a token in clear: %s", task.Failure.Reason)
 		}
 	}
 }

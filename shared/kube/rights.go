@@ -79,7 +79,7 @@ func (c *Client) Grant(ctx context.Context, spec RightsSpec) error {
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // that lets what is under way go on, as Snapshot does
 	group.Go(func() error {
 		return c.ensure(ctx, spec.object("v1", "ServiceAccount", spec.Namespace, object{"automountServiceAccountToken": false}))
 	})
