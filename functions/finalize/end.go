@@ -87,6 +87,7 @@ func (f *Finalizer) overrun(ctx context.Context, id uuid.UUID, o kube.Observatio
 	if err != nil || !begun {
 		return err
 	}
+	f.keepLogBeforeStop(ctx, task, execution)
 	if err := f.cluster.Delete(ctx, execution); err != nil {
 		return fmt.Errorf("stop the execution of task %s: %w", id, err)
 	}
@@ -101,6 +102,7 @@ func (f *Finalizer) resume(ctx context.Context, task query.Task) error {
 		return err
 	}
 	if !o.Finished() {
+		f.keepLogBeforeStop(ctx, task, o.Execution)
 		if err := f.cluster.Delete(ctx, o.Execution); err != nil {
 			return fmt.Errorf("stop the execution of task %s: %w", task.ID, err)
 		}

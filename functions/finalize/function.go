@@ -74,7 +74,7 @@ func Open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, err
 	}
 	return &Finalizer{
 		pool: pool, outbox: events, slots: slots, artifacts: store,
-		cluster: cluster, resources: cluster, config: c, log: slog.Default(),
+		cluster: cluster, resources: cluster, config: c, copier: newLogCopier(), log: slog.Default(),
 	}, nil
 }
 
@@ -93,7 +93,7 @@ func (f *Finalizer) handleExecutionDelete(ctx context.Context, e event.Event) er
 // only spares the look where there is no end.
 func (f *Finalizer) handleExecution(ctx context.Context, e event.Event, end func(kube.Observation) bool) error {
 	hint, err := kube.ParseJSON(e.Data())
-	if errors.Is(err, kube.ErrInvalid) || (err == nil && !end(hint)) {
+	if errors.Is(err, kube.ErrInvalid) || (err == nil && !end(hint) && !hint.Stopping()) {
 		return nil
 	}
 	if err != nil {
@@ -103,6 +103,9 @@ func (f *Finalizer) handleExecution(ctx context.Context, e event.Event, end func
 	if err != nil {
 		f.log.WarnContext(ctx, "an execution's label is no task id", "execution", hint.Execution, "label", hint.TaskID)
 		return nil //nolint:nilerr // somebody else's: to deliver it again would not help
+	}
+	if !end(hint) {
+		return f.keepStoppingLog(ctx, task, hint.Attempt)
 	}
 	return f.hear(ctx, task, hint.Attempt)
 }

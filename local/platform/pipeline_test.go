@@ -119,7 +119,7 @@ func checkEvents(t *testing.T, live, paged []api.TaskEvent) {
 	}
 }
 
-func checkDownload(t *testing.T, artifact api.Artifact) {
+func checkDownload(t *testing.T, artifact api.Artifact) []byte {
 	t.Helper()
 	request, err := http.NewRequestWithContext(within(t), http.MethodGet, artifact.DownloadURL, nil)
 	must(t, err)
@@ -132,6 +132,7 @@ func checkDownload(t *testing.T, artifact api.Artifact) {
 	if response.StatusCode != http.StatusOK || hex.EncodeToString(sum[:]) != artifact.Sha256 || int64(len(data)) != artifact.SizeBytes {
 		t.Errorf("download: %s, %d bytes with SHA-256 %x; announced were %+v", response.Status, len(data), sum, artifact)
 	}
+	return data
 }
 
 func testSecondAttempt(t *testing.T, s *system) {
@@ -164,6 +165,18 @@ func testCancelQueued(t *testing.T, s *system) {
 	s.awaitStatus(t, holder.TaskID, api.TaskStatusSucceeded)
 }
 
+// keptLog is what Graf has kept of what the last attempt wrote.
+func (s *system) keptLog(t *testing.T, task api.Task) string {
+	t.Helper()
+	at := slices.IndexFunc(task.Artifacts, func(a api.Artifact) bool {
+		return a.Source == api.ArtifactSourceGraf && a.Attempt == task.Attempt
+	})
+	if at < 0 {
+		t.Fatalf("no log is kept: %+v", task.Artifacts)
+	}
+	return string(checkDownload(t, task.Artifacts[at]))
+}
+
 func testPrintedToken(t *testing.T, s *system) {
 	created := s.submit(t, shell("Print what is secret.",
 		`printf '%s\n' "$GRAF_CALLBACK_TOKEN" >> "$NOTE.tokens"; echo "the token is $GRAF_CALLBACK_TOKEN"; exit 7`, "NOTE", s.note("printed")))
@@ -171,9 +184,13 @@ func testPrintedToken(t *testing.T, s *system) {
 	if task.Failure == nil || !strings.Contains(task.Failure.Reason, "the token is") {
 		t.Fatalf("the reason does not quote the log: %+v", task.Failure)
 	}
+	log := s.keptLog(t, task)
+	if want := "the token is [redacted]\n"; log != want {
+		t.Errorf("the log is %q, want %q", log, want)
+	}
 	for _, token := range s.allTokens(t) {
-		if strings.Contains(task.Failure.Reason, token) {
-			t.Errorf("the reason has a token in clear: %s", task.Failure.Reason)
+		if strings.Contains(task.Failure.Reason, token) || strings.Contains(log, token) {
+			t.Errorf("the reason or the log has a token in clear: %s", task.Failure.Reason)
 		}
 	}
 }

@@ -98,6 +98,24 @@ func (e ApprovalVerdict) Valid() bool {
 	}
 }
 
+// Defines values for ArtifactSource.
+const (
+	ArtifactSourceAgent ArtifactSource = "agent"
+	ArtifactSourceGraf  ArtifactSource = "graf"
+)
+
+// Valid indicates whether the value is a known member of the ArtifactSource enum.
+func (e ArtifactSource) Valid() bool {
+	switch e {
+	case ArtifactSourceAgent:
+		return true
+	case ArtifactSourceGraf:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EmbeddingState.
 const (
 	EmbeddingStateFailed  EmbeddingState = "failed"
@@ -552,6 +570,10 @@ type Artifact struct {
 	// Sha256 A SHA-256, 64 lower-case hex digits.
 	Sha256    Sha256 `json:"sha256"`
 	SizeBytes int64  `json:"sizeBytes"`
+
+	// Source Who made it: the agent, which announced it in an event; or Graf, which keeps what the container of each
+	// attempt wrote as attempt-N.log, bounded and without secrets.
+	Source ArtifactSource `json:"source"`
 }
 
 // ArtifactDeclaration defines model for ArtifactDeclaration.
@@ -570,6 +592,10 @@ type ArtifactDeclaration struct {
 
 // ArtifactName A file name, without folders; it does not start with a dot.
 type ArtifactName = string
+
+// ArtifactSource Who made it: the agent, which announced it in an event; or Graf, which keeps what the container of each
+// attempt wrote as attempt-N.log, bounded and without secrets.
+type ArtifactSource string
 
 // Attempt defines model for Attempt.
 type Attempt struct {

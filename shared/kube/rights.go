@@ -78,7 +78,7 @@ func Identities(taskID string, attempt int, namespace string, grants []grant.Gra
 // object more is a request more before a task starts. What exists is left as it is, so that it can be repeated.
 // Kubernetes lets nobody grant what they may not do themselves: that is ErrForbidden.
 func (c *Client) Grant(ctx context.Context, specs ...RightsSpec) error {
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // that lets what is under way go on, as Snapshot does
 	for _, alike := range groupByRights(specs) {
 		first := alike[0]
 		rules, err := c.rules(ctx, first.Rights)

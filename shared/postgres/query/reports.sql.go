@@ -136,7 +136,7 @@ ORDER BY a.event_sequence, a.id
 `
 
 type ListUploadsRow struct {
-	EventSequence int64
+	EventSequence *int64
 	ID            uuid.UUID
 	Name          string
 	ContentType   string
