@@ -33,12 +33,18 @@ type Config struct {
 	// Grace is how long after its deadline an execution may still be ending
 	// before the sweep ends it.
 	Grace time.Duration `env:"GRAF_DEADLINE_GRACE" envDefault:"60s"`
+	// MaxResourceEvents bounds how often a task is told of changes of its
+	// resources and executions; 0 is never.
+	MaxResourceEvents int64 `env:"GRAF_RESOURCE_EVENTS_MAX" envDefault:"100"`
 }
 
 // Validate tells what is wrong, or nil.
 func (c Config) Validate() error {
 	if c.StaleAfter <= 0 || c.Grace < 0 {
 		return errors.New("GRAF_STALE_AFTER must be longer than zero and GRAF_DEADLINE_GRACE not negative, such as 30s")
+	}
+	if c.MaxResourceEvents < 0 {
+		return errors.New("GRAF_RESOURCE_EVENTS_MAX must be 0 or more, such as 100")
 	}
 	return errors.Join(c.Slots.Validate(), c.retry().Validate())
 }
