@@ -23,6 +23,7 @@ import (
 	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/kubetest"
+	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/tasktest"
 )
@@ -227,6 +228,28 @@ func TestResourceChanges(t *testing.T) {
 	}
 	if n := tasktest.Scan[int](t, w.pool, `SELECT count(*) FROM codex_task_memory_index WHERE task_id = $1 AND kind = 'event'`, task.ID); n != 0 {
 		t.Errorf("%d of them are remembered", n)
+	}
+}
+
+// Those who follow the task are woken.
+func TestResourceChangesAreNotified(t *testing.T) {
+	t.Parallel()
+	w := setupWatching(t)
+	task := w.reader(t, w.shop())
+	follower, err := w.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer follower.Release()
+	if _, err := follower.Exec(t.Context(), "LISTEN "+postgres.TaskChannel); err != nil {
+		t.Fatal(err)
+	}
+	w.hears(t, event.TypeResourceAdd, w.create(t, deploymentResource, "update.deployment"))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	n, err := follower.Conn().WaitForNotification(ctx)
+	if err != nil || n.Payload != task.ID.String() {
+		t.Errorf("notified of %v, %v", n, err)
 	}
 }
 

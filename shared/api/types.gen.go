@@ -670,9 +670,8 @@ type Event struct {
 	// EventID The sender's own id, unique within an attempt; the same id again changes nothing.
 	EventID string `json:"eventId"`
 
-	// EventType `resource` is Graf's own word, which no agent can send: one of the task's resources, or its execution, has
-	// changed. Its content is a ResourceChange.
-	EventType EventType `json:"eventType"`
+	// EventType The types of events that an agent sends.
+	EventType ReportedEventType `json:"eventType"`
 
 	// OccurredAt The sender's clock; the time of arrival when left out.
 	OccurredAt *time.Time `json:"occurredAt,omitempty"`
@@ -918,6 +917,9 @@ type RecalledMemory struct {
 	Snippet  string       `json:"snippet"`
 	Source   MemorySource `json:"source"`
 }
+
+// ReportedEventType The types of events that an agent sends.
+type ReportedEventType = EventType
 
 // ResourceChange The content of a `resource` event.
 type ResourceChange struct {
