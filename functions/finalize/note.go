@@ -130,12 +130,17 @@ func (f *Finalizer) lastNotes(ctx context.Context, tasks []uuid.UUID, ref manife
 	return last, nil
 }
 
+// after is a note as it follows another of the same resource, or of one that had its name.
+func (n note) after(last noted) note {
+	if last.sequence > 0 && n.Change == changed && last.note.UID != n.UID {
+		n.Change = added // there was another, or none
+	}
+	return n
+}
+
 // storeNote adds an event to a task that is under way, if it is news. false: somebody else has told it of the resource
 // since the last was read.
 func (f *Finalizer) storeNote(ctx context.Context, id uuid.UUID, n note, last noted) (current bool, err error) {
-	if n.Change != deleted && n.UID != "" && last.sequence > 0 && last.note.UID != n.UID {
-		n.Change = added // there was another, or none
-	}
 	told := false
 	err = postgres.Transact(ctx, f.pool, func(tx pgx.Tx) error {
 		current, told = true, false
@@ -147,24 +152,8 @@ func (f *Finalizer) storeNote(ctx context.Context, id uuid.UUID, n note, last no
 		if err != nil {
 			return err
 		}
-		resource, err := json.Marshal(n.Ref)
-		if err != nil {
-			return err
-		}
-		before, err := q.CountNotes(ctx, resource, id)
-		if err != nil {
-			return err
-		}
-		if before.LastSequence != last.sequence {
-			current = false
-			return nil
-		}
-		if before.Notes >= f.config.MaxResourceEvents || (last.sequence > 0 && n.repeats(last.note)) {
-			return nil
-		}
-		n.Last = before.Notes+1 == f.config.MaxResourceEvents
-		told = true
-		return insertNote(ctx, q, task, n)
+		current, told, err = f.addNote(ctx, q, task, n.after(last), last)
+		return err
 	})
 	if told && err == nil {
 		if err := postgres.NotifyTask(ctx, f.pool, id); err != nil {
@@ -172,6 +161,27 @@ func (f *Finalizer) storeNote(ctx context.Context, id uuid.UUID, n note, last no
 		}
 	}
 	return current, err
+}
+
+// addNote is storeNote for a task whose row is held; told says whether there is an event.
+func (f *Finalizer) addNote(ctx context.Context, q *query.Queries, task query.Task, n note, last noted) (current, told bool, err error) {
+	resource, err := json.Marshal(n.Ref)
+	if err != nil {
+		return false, false, fmt.Errorf("encode %s: %w", n.Ref, err)
+	}
+	before, err := q.CountNotes(ctx, resource, task.ID)
+	if err != nil {
+		return false, false, err
+	}
+	if before.LastSequence != last.sequence {
+		return false, false, nil
+	}
+	most := f.config.MaxResourceEvents
+	if before.Notes >= most || (last.sequence > 0 && n.repeats(last.note)) {
+		return true, false, nil
+	}
+	n.Last = before.Notes+1 == most
+	return true, true, insertNote(ctx, q, task, n)
 }
 
 // insertNote stores the event. It is not announced and becomes no memory: an agent says by itself what is worth it.
