@@ -77,23 +77,7 @@ func (a *arena) object(apiVersion, kind, name, field string, content object) obj
 // that is made for that, and besides those to the custom resource.
 func (a *arena) giveRights(t *testing.T) {
 	t.Helper()
-	component, err := os.ReadFile("../deploy/components/kubernetes-manager-namespaced/manager.yaml")
-	must(t, err)
-	component = bytes.ReplaceAll(component, []byte("namespace: workloads"), []byte("namespace: "+a.namespace))
-	documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(component), 1<<10)
-	for {
-		var o unstructured.Unstructured
-		if err := documents.Decode(&o.Object); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		resource := roles
-		if o.GetKind() == "RoleBinding" {
-			resource = roleBindings
-		}
-		a.create(t, resource, o.Object)
-	}
+	a.createAll(t, "../deploy/components/kubernetes-manager-namespaced/manager.yaml")
 	role := a.object(roles.GroupVersion().String(), "Role", "widgets", "rules", nil)
 	role["rules"] = []any{object{
 		"apiGroups": []any{a.widgets.Resource.Group}, "resources": []any{a.widgets.Resource.Resource},
@@ -108,6 +92,27 @@ func (a *arena) giveRights(t *testing.T) {
 		object{"kind": "ServiceAccount", "name": "graf-worker", "namespace": graf},
 	}
 	a.create(t, roleBindings, binding)
+}
+
+// createAll makes the objects of a file that is made for namespace workloads, in the arena.
+func (a *arena) createAll(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	must(t, err)
+	documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(bytes.ReplaceAll(text, []byte("namespace: workloads"), []byte("namespace: "+a.namespace))), 1<<10)
+	for {
+		var o unstructured.Unstructured
+		if err := documents.Decode(&o.Object); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		resource := roles
+		if o.GetKind() == "RoleBinding" {
+			resource = roleBindings
+		}
+		a.create(t, resource, o.Object)
+	}
 }
 
 // live is an object of the arena as it is now.

@@ -181,8 +181,8 @@ func TestRightsAreTheLeast(t *testing.T) {
 				}
 			case "ServiceAccount":
 				uses := slices.Contains([]string{"graf-callback", "graf-launch", "graf-finalize", "graf-worker"}, o.Name())
-				// The source's pod is Knative's, which mounts what it needs.
-				if o.Name() != "graf-jobs" && o.At("automountServiceAccountToken") != uses {
+				// The sources' pods are Knative's, which mount what they need.
+				if o.Name() != "graf-jobs" && o.Name() != "graf-resources" && o.At("automountServiceAccountToken") != uses {
 					t.Errorf("ServiceAccount %s: token %v, want %v", o.Name(), o.At("automountServiceAccountToken"), uses)
 				}
 			}
@@ -339,5 +339,42 @@ func TestArgo(t *testing.T) {
 	token := manifest.Find(objects, "Secret", "graf-argo-executor.service-account-token")
 	if manifest.Find(objects, "ServiceAccount", "graf-argo-executor") == nil || token == nil || token.At("type") != "kubernetes.io/service-account-token" {
 		t.Error("Argo's container has no token")
+	}
+}
+
+// The source of resources tells of no more than its Trigger takes, never of Graf's own namespace, and both it and
+// finalize may only read, in the namespace that is given.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	objects := withComponent(t, "watch-namespace") // beside watch, which the overlay has
+	source := manifest.Find(objects, "ApiServerSource", "graf-resources")
+	var kinds []any
+	for _, watched := range objectsOf(source.At("spec", "resources")) {
+		kinds = append(kinds, watched.At("kind"))
+	}
+	if !slices.Equal(kinds, []any{"Deployment", "Revision"}) || source.At("spec", "mode") != "Resource" {
+		t.Errorf("the source watches %v", kinds)
+	}
+	names := objectsOf(source.At("spec", "namespaceSelector", "matchExpressions"))
+	if source.At("spec", "namespaceSelector", "matchLabels", "graf.dev/watch") != "true" || len(names) != 1 ||
+		names[0].At("operator") != "NotIn" || !reflect.DeepEqual(names[0].At("values"), []any{"graf"}) {
+		t.Errorf("the source watches namespaces by %v", source.At("spec", "namespaceSelector"))
+	}
+	trigger := manifest.Find(objects, "Trigger", "graf-finalize-resource-changed")
+	if trigger.At("spec", "subscriber", "ref", "name") != "graf-finalize" || len(objectsOf(trigger.At("spec", "filters"))) != 2 {
+		t.Error("the Trigger does not reach finalize, or takes everything")
+	}
+	for binding, account := range map[string]string{"graf-resources": "graf-resources", "graf-finalize-resources": "graf-finalize"} {
+		subjects := objectsOf(manifest.Find(objects, "RoleBinding", binding).At("subjects"))
+		if len(subjects) != 1 || subjects[0].At("name") != account {
+			t.Errorf("%s binds %v, want %s", binding, subjects, account)
+		}
+		for _, rule := range objectsOf(manifest.Find(objects, "Role", binding).At("rules")) {
+			for _, verb := range rule.At("verbs").([]any) {
+				if !slices.Contains([]any{"get", "list", "watch"}, verb) || account == "graf-finalize" && verb != "get" {
+					t.Errorf("%s may %v %v", account, verb, rule.At("resources"))
+				}
+			}
+		}
 	}
 }

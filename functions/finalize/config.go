@@ -40,6 +40,9 @@ type Config struct {
 	LogTimeout time.Duration `env:"GRAF_LOG_TIMEOUT" envDefault:"15s"`
 	// LogWait is how long a task's end waits for object storage, or the API server, to keep the log.
 	LogWait time.Duration `env:"GRAF_LOG_WAIT" envDefault:"1m"`
+	// MaxResourceEvents bounds how often a task is told of changes of its
+	// resources and executions; 0 is never.
+	MaxResourceEvents int64 `env:"GRAF_RESOURCE_EVENTS_MAX" envDefault:"100"`
 }
 
 // Bounds of LogMaxBytes.
@@ -58,6 +61,9 @@ func (c Config) Validate() error {
 	}
 	if c.LogTimeout <= 0 || c.LogWait < 0 {
 		return errors.New("GRAF_LOG_TIMEOUT must be longer than zero and GRAF_LOG_WAIT not negative, such as 15s")
+	}
+	if c.MaxResourceEvents < 0 {
+		return errors.New("GRAF_RESOURCE_EVENTS_MAX must be 0 or more, such as 100")
 	}
 	return errors.Join(c.Slots.Validate(), c.retry().Validate())
 }

@@ -41,7 +41,8 @@ func (e executionEnd) encode() (json.RawMessage, error) {
 // storable is a text of the cluster without secrets and without what no text has.
 func storable(text string) string { return redact.Text(postgres.Text(text)) }
 
-// begin moves a task whose execution has ended to finalizing and notes the end.
+// begin moves a task whose execution has ended to finalizing, notes the end, and
+// tells the task if it is a failure.
 // false: it is not the task's present attempt, or somebody has taken it up.
 func (f *Finalizer) begin(ctx context.Context, id uuid.UUID, o kube.Observation) (query.Task, bool, error) {
 	end, err := executionEnd{Observation: o}.encode()
@@ -58,6 +59,7 @@ func (f *Finalizer) begin(ctx context.Context, id uuid.UUID, o kube.Observation)
 	if err != nil {
 		return query.Task{}, false, fmt.Errorf("begin to finalize task %s: %w", id, err)
 	}
+	f.tellFailure(ctx, query.Task(row), o)
 	return query.Task(row), true, nil
 }
 

@@ -26,6 +26,7 @@ func ParseJob(job *unstructured.Unstructured) (Observation, error) {
 		return Observation{}, err
 	}
 	observation.StartedAt = timeAt(job.Object, "status", "startTime")
+	observation.Running = number(job, "status", "ready") > 0
 	conditions, _, _ := unstructured.NestedSlice(job.Object, "status", "conditions")
 	for _, condition := range conditions {
 		if fields, ok := condition.(object); ok && fields["status"] == "True" {

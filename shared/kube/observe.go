@@ -32,6 +32,8 @@ type Observation struct {
 	// Workflow. What the container itself left is in its Termination.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Running says that the attempt's pod runs, and not only that there is to be one.
+	Running bool `json:"running,omitempty"`
 	// Deleting says that the execution's removal has been asked for.
 	Deleting bool `json:"deleting,omitempty"`
 	// Overdue says that a Job that is active yet has run past its deadline: its pods are being ended, and are gone once
