@@ -46,8 +46,13 @@ func (r Resource) String() string {
 	return kind + " " + name
 }
 
+// variables has no name where all of a kind are meant: what a condition says of one of them cannot be told then.
 func (r Resource) variables() map[string]any {
-	return map[string]any{"apiGroup": r.APIGroup, "kind": r.Kind, "namespace": r.Namespace, "name": r.Name}
+	variables := map[string]any{"apiGroup": r.APIGroup, "kind": r.Kind, "namespace": r.Namespace}
+	if r.Name != "" {
+		variables["name"] = r.Name
+	}
+	return variables
 }
 
 // Verbs of the Kubernetes API that a policy can allow, as RBAC has them.
