@@ -332,6 +332,7 @@ func (l *Launcher) retryLater(ctx context.Context, task query.Task, cause error)
 // fail ends a task whose execution cannot be started, and frees its slot.
 func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error {
 	class, reason := "infrastructure", "the execution could not be started: "+postgres.Text(cause.Error())
+	failed := false
 	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
 		// Before the event that has launch look for a free slot.
 		tx.AfterCommit(func(ctx context.Context) { l.release(ctx, task.ID, int(task.Attempt)) })
@@ -356,10 +357,14 @@ func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error
 		}); err != nil {
 			return err
 		}
+		failed = true
 		return tx.AnnounceFinished(ctx, event.SourceLaunch, ended)
 	})
 	if err != nil {
 		return fmt.Errorf("fail task %s: %w", task.ID, errors.Join(err, cause))
+	}
+	if failed {
+		l.revoke(ctx, task)
 	}
 	return nil
 }

@@ -61,6 +61,18 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 	return container.Name(), nil
 }
 
+// revoke takes away what provision has given. finalize's sweep knows an attempt's rights by its service accounts, which
+// may not have come to be.
+func (l *Launcher) revoke(ctx context.Context, task query.Task) {
+	grants, err := grant.Parse(task.Grants)
+	if namespaces := grant.Namespaces(grants); err == nil && len(namespaces) > 0 {
+		err = l.resources.Revoke(ctx, task.ID.String(), int(task.Attempt), l.execution.Namespace, namespaces)
+	}
+	if err != nil {
+		l.log.WarnContext(ctx, "rights not taken away; the sweep will", "task", task.ID, "error", err)
+	}
+}
+
 // onceGranted does what needs rights that were just given.
 func onceGranted(ctx context.Context, do func() error) error {
 	for until := time.Now().Add(grantedWithin); ; {
