@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
@@ -134,7 +135,8 @@ func (l *Launcher) applyManifests(ctx context.Context, task query.Task, acting *
 		return fmt.Errorf("read the manifests of task %s: %w", task.ID, err)
 	}
 	var manifests []map[string]any
-	if err := json.Unmarshal(stored, &manifests); err != nil {
+	// As Kubernetes reads numbers: not all as fractions.
+	if err := utiljson.Unmarshal(stored, &manifests); err != nil {
 		return fmt.Errorf("%w: the manifests: %w", errUnreadable, err)
 	}
 	options := kube.ApplyOptions{FieldManager: kube.FieldManager(task.ID.String())}

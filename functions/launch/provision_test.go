@@ -195,6 +195,43 @@ func TestProvisionThatCannot(t *testing.T) {
 	}
 }
 
+// What is applied has its numbers as they were sent, and what the cluster says of it is kept without secrets.
+func TestAppliedAsSent(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	const token = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+	bad := a.content("mine", "2")
+	bad["metadata"].(map[string]any)["labels"] = map[string]any{"owner": token + "!"}
+	refused := a.granted(t, everything, "mine")
+	a.applied(t, refused, bad)
+	template := map[string]any{
+		"apiVersion": "v1", "kind": "PodTemplate", "metadata": map[string]any{"namespace": a.server.Namespace, "name": "slow"},
+		"template": map[string]any{"spec": map[string]any{
+			"terminationGracePeriodSeconds": int64(9007199254740993), // which no float64 is
+			"containers":                    []any{map[string]any{"name": "c", "image": "i"}},
+		}},
+	}
+	taken := a.granted(t, everything, "slow")
+	tasktest.Exec(t, a.pool, `UPDATE codex_tasks SET grants = jsonb_set(grants, '{0,kind}', '"PodTemplate"') WHERE id = $1`, taken.ID)
+	a.applied(t, taken, template)
+	for _, task := range []query.Task{refused, taken} {
+		if err := a.Enqueue(t.Context(), task.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := tasktest.Get(t, a.pool, refused.ID); got.Status != "failed" || strings.Contains(orEmpty(got.FailureReason), token) {
+		t.Errorf("task is %s: %s", got.Status, orEmpty(got.FailureReason))
+	}
+	ref := manifest.Ref{APIVersion: "v1", Kind: "PodTemplate", Namespace: a.server.Namespace, Name: "slow"}
+	live, err := a.admin.Live(t.Context(), ref)
+	if err != nil || live == nil {
+		t.Fatalf("%s is %v: %v", ref, live, err)
+	}
+	if seconds, _, _ := unstructured.NestedInt64(live.Object, "template", "spec", "terminationGracePeriodSeconds"); seconds != 9007199254740993 {
+		t.Errorf("applied with %d", seconds)
+	}
+}
+
 // undoing stores what a task changed and asks for it to be taken back.
 func (a acting) undoing(t *testing.T, task query.Task, before, after []map[string]any, dry bool) api.Undo {
 	t.Helper()
