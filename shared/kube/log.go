@@ -11,7 +11,8 @@ import (
 
 // Log reads what the execution's container has written until now, of the pod that Termination tells of; of an execution
 // that was deleted as long as its pod is being ended. The caller closes it. Its context bounds the reading, as
-// Config.Timeout does not. The error is ErrNotFound once the pod is gone, and ErrInvalid of a container that never ran.
+// Config.Timeout does not. The error is ErrNotFound once the pod is gone, and ErrInvalid of a container that has not begun; of a pod
+// that no node has taken there is nothing to read.
 func (c *Client) Log(ctx context.Context, execution Execution) (io.ReadCloser, error) {
 	pod, err := c.pod(ctx, execution)
 	if err != nil {
