@@ -32,7 +32,7 @@ func startTemporal(t *testing.T) temporalServer {
 		t.Fatal("there is no Temporal server: run make setup-test")
 	}
 	slices.Sort(builds)
-	cmd := exec.Command(builds[len(builds)-1]) //nolint:noctx // the end of its input ends it
+	cmd := exec.Command(builds[len(builds)-1])
 	input, err := cmd.StdinPipe()
 	must(t, err)
 	output, err := cmd.StdoutPipe()
