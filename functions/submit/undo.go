@@ -132,7 +132,7 @@ func (u *Undoer) Await(ctx context.Context, undo api.Undo) (api.Undo, error) {
 		row, err := query.New(u.pool).GetUndo(ctx, undo.UndoID)
 		switch {
 		case ctx.Err() != nil:
-			return undo, nil //nolint:nilerr // its time is up; the request is stored
+			return undo, nil // Its time is up; the request is stored.
 		case err != nil:
 			return api.Undo{}, fmt.Errorf("read undo %s: %w", undo.UndoID, postgres.Classify(err))
 		}

@@ -18,7 +18,7 @@ type line struct {
 
 func newLine(t *testing.T, server string) *line {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the test's end closes it
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	l := &line{address: listener.Addr().String(), server: server}
 	var work sync.WaitGroup
@@ -38,7 +38,7 @@ func newLine(t *testing.T, server string) *line {
 // carry passes on what both sides say, until either ends or the line is cut.
 func (l *line) carry(connection net.Conn) {
 	defer func() { _ = connection.Close() }() // nothing is buffered
-	server, err := net.Dial("tcp", l.server)  //nolint:noctx // on this machine
+	server, err := net.Dial("tcp", l.server)
 	if err != nil {
 		return
 	}
