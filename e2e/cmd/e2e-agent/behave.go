@@ -121,9 +121,10 @@ func learn(ctx context.Context, _ []string) error {
 	return work(ctx, "", true)
 }
 
-// deaf never says a word, and does not end when it is told to.
+// deaf never reports a word, and does not end when it is told to.
 func deaf(context.Context, []string) error {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
+	fmt.Fprintln(os.Stderr, "e2e-agent: deaf")
 	time.Sleep(24 * time.Hour) // the most that a task may take
 	return nil
 }

@@ -119,7 +119,9 @@ func checkEvents(t *testing.T, want ending, task api.Task, live stream, paged []
 	}
 	var types []api.EventType
 	for i, event := range live.events {
-		types = append(types, event.EventType)
+		if event.EventType != api.EventTypeResource { // finalize's own, which say how pods do
+			types = append(types, event.EventType)
+		}
 		if event.Sequence != int64(i+1) {
 			t.Errorf("event %d, %s %s, has the sequence number %d", i+1, event.EventType, event.EventID, event.Sequence)
 		}
@@ -134,6 +136,26 @@ func checkEvents(t *testing.T, want ending, task api.Task, live stream, paged []
 		return a.EventID == b.EventID && a.Sequence == b.Sequence
 	}) {
 		t.Errorf("the stream had\n%+v, the pages\n%+v", live.events, paged)
+	}
+}
+
+// checkLogs fails unless Graf keeps what each attempt's container wrote.
+func (c *client) checkLogs(t *testing.T, want ending, task api.Task) {
+	t.Helper()
+	for i, w := range want.attempts {
+		if w.log == "" {
+			continue
+		}
+		at := slices.IndexFunc(task.Artifacts, func(a api.Artifact) bool {
+			return a.Source == api.ArtifactSourceGraf && a.Attempt == i+1
+		})
+		if at < 0 {
+			t.Errorf("no log of attempt %d is kept: %+v", i+1, task.Artifacts)
+			continue
+		}
+		if log := c.download(t, task.Artifacts[at]); !strings.Contains(log, w.log) {
+			t.Errorf("the log of attempt %d does not say %q: %s", i+1, w.log, log)
+		}
 	}
 }
 

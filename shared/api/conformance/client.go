@@ -80,6 +80,27 @@ func (c *client) mustCall(t *testing.T, method, url string, body, out any, heade
 	}
 }
 
+// download gets what is behind an artifact's link.
+func (c *client) download(t *testing.T, artifact api.Artifact) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), c.Patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, artifact.DownloadURL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	data, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("download %s: %s: %s, %v", artifact.Name, response.Status, data, err)
+	}
+	return string(data)
+}
+
 func (c *client) submit(t *testing.T, submission api.TaskSubmission) uuid.UUID {
 	t.Helper()
 	var created api.TaskCreated

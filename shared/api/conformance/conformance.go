@@ -36,6 +36,8 @@ type attempt struct {
 	class api.FailureClass
 	// words that the failure's reason has.
 	words []string
+	// log is what the kept log of its container says; "" is not looked for.
+	log string
 }
 
 // seconds that are too few for an agent that never ends; the API takes no fewer.
@@ -58,14 +60,14 @@ var endings = map[string]ending{
 		agent: []string{"fail", "3"}, status: api.TaskStatusFailed,
 		attempts: []attempt{{exit: new(3), class: api.FailureClassAgent, words: []string{
 			"the agent reported: The change was refused.", "exited with code 3;", "the end of its log:", "no way to go on",
-		}}},
+		}, log: "no way to go on"}},
 		events: []api.EventType{started, failed},
 	},
 	"failure by report alone": {
 		agent: []string{"fail", "0"}, status: api.TaskStatusFailed,
 		attempts: []attempt{{exit: new(0), class: api.FailureClassAgent, words: []string{
 			"the agent reported: The change was refused.",
-		}}},
+		}, log: "no way to go on"}},
 		events: []api.EventType{started, failed},
 	},
 	"retry with the reason": {
@@ -73,14 +75,15 @@ var endings = map[string]ending{
 		attempts: []attempt{
 			{exit: new(1), class: api.FailureClassAgent, words: []string{
 				"exited with code 1 without a word; the end of its log:", "nobody told the first attempt",
-			}},
+			}, log: "nobody told the first attempt"},
 			{exit: new(0)},
 		},
 		events: []api.EventType{started, completed},
 	},
 	"timeout": {
 		agent: []string{"deaf"}, seconds: seconds, maxAttempts: 3, status: api.TaskStatusTimedOut,
-		attempts: []attempt{{class: api.FailureClassTimeout, words: []string{"did not end within 10 s and was stopped"}}},
+		attempts: []attempt{{class: api.FailureClassTimeout, words: []string{"did not end within 10 s and was stopped"},
+			log: "deaf"}},
 	},
 	"cancellation": {
 		agent: []string{"begin"}, maxAttempts: 3, meddle: cancelRunning, status: api.TaskStatusCancelled,
@@ -133,6 +136,7 @@ func Run(t *testing.T, target Target) {
 			task := c.awaitEnd(t, id)
 			checkTask(t, target, want, task)
 			checkTimes(t, task)
+			c.checkLogs(t, want, task)
 			checkEvents(t, want, task, <-live, c.pages(t, id))
 			c.checkRemembered(t, id)
 		})
