@@ -139,9 +139,13 @@ deploy: bin/graf-deploy $(TOOLS)/$(FUNC) ## Put Graf on the cluster in use, or b
 .PHONY: undeploy
 undeploy: bin/graf-deploy ## Remove Graf from that cluster; the servers' data stays
 	@bin/graf-deploy --undeploy
+	@e2e/servers.sh --remove
 
+# With every orchestration mode; what a cluster of your own has, GRAF_OVERLAY says.
 .PHONY: e2e
-e2e: cluster deploy ## Prove Graf on that cluster, end to end (TESTFLAGS='-run NAME')
+e2e: cluster $(TOOLS)/$(TEMPORAL) ## Prove Graf on that cluster, end to end (TESTFLAGS='-run NAME')
+	@e2e/servers.sh '$(TOOLS)/$(TEMPORAL)'
+	@$(MAKE) deploy $(if $(KUBECONFIG)$(GRAF_KUBE_CONTEXT)$(GRAF_OVERLAY),,GRAF_OVERLAY=deploy/overlays/e2e)
 	@e2e/run.sh $(TESTFLAGS)
 
 .PHONY: bin/graf-deploy

@@ -26,7 +26,8 @@ var workflows = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1al
 // Graf's built-in template needs one: it makes a Workflow's pod with the names and
 // labels that Argo's has, follows it, and writes the phases and messages that Argo
 // writes (workflow/controller/operator.go and workflowpod.go of argo-workflows 4.1).
-// The agent's command runs without Argo's emissary around it.
+// The agent's command runs without Argo's emissary around it, and Argo's own container
+// beside it is the tests' agent, at rest.
 type argoController struct {
 	client    dynamic.Interface
 	namespace string
@@ -159,7 +160,7 @@ func assemble(workflow *unstructured.Unstructured, spec, main, patch, labels obj
 		maps.Copy(main, c.(object))
 	}
 	wait := object{
-		"name": "wait", "image": main["image"], "command": []any{"sh", "-c", "exit 0"}, "securityContext": main["securityContext"],
+		"name": "wait", "image": main["image"], "command": []any{"/app", "rest"}, "securityContext": main["securityContext"],
 	}
 	pod := object{"restartPolicy": "Never", "activeDeadlineSeconds": spec["activeDeadlineSeconds"]}
 	maps.Copy(pod, patch)

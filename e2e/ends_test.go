@@ -18,7 +18,7 @@ import (
 // the sweep, but told by an event.
 const staleAfter = 30 * time.Second
 
-// TestEnds ends executions in ways that no agent reports.
+// TestEnds ends Jobs as no agent does: how those end is what TestModes is about.
 func TestEnds(t *testing.T) {
 	s := newSystem(t)
 	t.Run("told by the ApiServerSource", func(t *testing.T) {
@@ -26,8 +26,6 @@ func TestEnds(t *testing.T) {
 			"a Job is deleted from outside":                  testDeleted,
 			"a Job is deleted, and there is another attempt": testDeletedOnce,
 			"a container runs out of memory":                 testOutOfMemory,
-			"a container never calls back":                   testSilent,
-			"a container exits without a word":               testExits,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -106,20 +104,6 @@ func testOutOfMemory(t *testing.T, s *system) {
 	if took := task.FinishedAt.Sub(*task.StartedAt); took > staleAfter {
 		t.Errorf("%v passed: no event told of it", took)
 	}
-}
-
-func testSilent(t *testing.T, s *system) {
-	submission := s.mode(t, "hang")
-	submission.TimeoutSeconds = new(10)
-	id := s.submit(t, submission).TaskID
-	task := s.awaitStatus(t, id, api.TaskStatusTimedOut)
-	checkFailure(t, task, api.FailureClassTimeout, "10 s")
-}
-
-func testExits(t *testing.T, s *system) {
-	id := s.submit(t, s.mode(t, "unheard-of")).TaskID
-	task := s.awaitStatus(t, id, api.TaskStatusFailed)
-	checkFailure(t, task, api.FailureClassAgent, "unknown: unheard-of")
 }
 
 // testUnheard takes away the Trigger that brings finalize the changes of Jobs.

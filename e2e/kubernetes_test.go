@@ -32,8 +32,8 @@ var (
 	roleBindings    = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}
 )
 
-// arena is a namespace in which tasks of project e2e may act, by the policy of the
-// local overlay. It has what its tasks change: Deployment web, ConfigMap settings and
+// arena is a namespace in which tasks of project e2e may act, by the policy of
+// overlay e2e. It has what its tasks change: Deployment web, ConfigMap settings and
 // Widget gear; and ConfigMap closed, which they may not.
 type arena struct {
 	*system
@@ -73,27 +73,11 @@ func (a *arena) object(apiVersion, kind, name, field string, content object) obj
 	}
 }
 
-// giveRights lets launch give rights in the arena, by the component that is made for
-// that, and besides those to the custom resource.
+// giveRights lets launch, and the worker, give rights in the arena, by the component
+// that is made for that, and besides those to the custom resource.
 func (a *arena) giveRights(t *testing.T) {
 	t.Helper()
-	component, err := os.ReadFile("../deploy/components/kubernetes-manager-namespaced/manager.yaml")
-	must(t, err)
-	component = bytes.ReplaceAll(component, []byte("namespace: workloads"), []byte("namespace: "+a.namespace))
-	documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(component), 1<<10)
-	for {
-		var o unstructured.Unstructured
-		if err := documents.Decode(&o.Object); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		resource := roles
-		if o.GetKind() == "RoleBinding" {
-			resource = roleBindings
-		}
-		a.create(t, resource, o.Object)
-	}
+	a.createAll(t, "../deploy/components/kubernetes-manager-namespaced/manager.yaml")
 	role := a.object(roles.GroupVersion().String(), "Role", "widgets", "rules", nil)
 	role["rules"] = []any{object{
 		"apiGroups": []any{a.widgets.Resource.Group}, "resources": []any{a.widgets.Resource.Resource},
@@ -103,8 +87,32 @@ func (a *arena) giveRights(t *testing.T) {
 	binding := a.object(roles.GroupVersion().String(), "RoleBinding", "widgets", "roleRef", object{
 		"apiGroup": roles.Group, "kind": "Role", "name": "widgets",
 	})
-	binding["subjects"] = []any{object{"kind": "ServiceAccount", "name": "graf-launch", "namespace": graf}}
+	binding["subjects"] = []any{
+		object{"kind": "ServiceAccount", "name": "graf-launch", "namespace": graf},
+		object{"kind": "ServiceAccount", "name": "graf-worker", "namespace": graf},
+	}
 	a.create(t, roleBindings, binding)
+}
+
+// createAll makes the objects of a file that is made for namespace workloads, in the arena.
+func (a *arena) createAll(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	must(t, err)
+	documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(bytes.ReplaceAll(text, []byte("namespace: workloads"), []byte("namespace: "+a.namespace))), 1<<10)
+	for {
+		var o unstructured.Unstructured
+		if err := documents.Decode(&o.Object); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		resource := roles
+		if o.GetKind() == "RoleBinding" {
+			resource = roleBindings
+		}
+		a.create(t, resource, o.Object)
+	}
 }
 
 // live is an object of the arena as it is now.
@@ -240,8 +248,15 @@ func (a *arena) awaitNoIdentities(t *testing.T, id uuid.UUID) {
 }
 
 // TestKubernetesChanges has a container change three resources with the rights of its
-// own account, and try what it may not.
+// own account, and try what it may not: launched and ended by functions, and by the
+// worker of Temporal, which has rights of its own.
 func TestKubernetesChanges(t *testing.T) {
+	for _, mode := range []api.OrchestrationMode{api.OrchestrationModeDirect, api.OrchestrationModeTemporal} {
+		t.Run(string(mode), func(t *testing.T) { testKubernetesChanges(t, mode) })
+	}
+}
+
+func testKubernetesChanges(t *testing.T, mode api.OrchestrationMode) {
 	a := newArena(t)
 	gates := a.newGates(t)
 	steps := append(a.changes(),
@@ -250,7 +265,9 @@ func TestKubernetesChanges(t *testing.T) {
 			manifestOf(t, a.object("v1", "ConfigMap", "closed", "data", object{"requests": "200"})),
 		}}),
 		step{Name: "gate", Gate: gates.at("go")})
-	created := a.submit(t, a.acting(t, a.targets(), steps...))
+	submission := a.acting(t, a.targets(), steps...)
+	submission.OrchestrationMode = mode
+	created := a.submit(t, submission)
 	a.awaitPod(t, created.TaskID)
 	// Two accounts, the container's and that of its actions, with a Role and a binding each.
 	if got := a.identities(t, created.TaskID); len(got) != 6 {

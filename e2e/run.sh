@@ -16,7 +16,8 @@ main() {
   trap 'rm -rf "$work"' EXIT
   CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o "$work/" ./e2e/cmd/e2e-agent ./deploy/cmd/graf-image
   image=$(deliver "$work")
-  GRAF_E2E_AGENT_IMAGE=$image go test -tags e2e -count=1 -timeout 45m -v -exec "$root/cluster/exec.sh" "$@" ./e2e
+  # Parallel tests wait more than they work: one for each processor would take far longer.
+  GRAF_E2E_AGENT_IMAGE=$image go test -tags e2e -count=1 -timeout 45m -parallel 6 -v -exec "$root/cluster/exec.sh" "$@" ./e2e
 }
 
 # deliver WORK puts the agent's image where the cluster finds it and prints its name.

@@ -80,6 +80,8 @@ ALTER TABLE codex_task_snapshots
     ADD COLUMN live   boolean NOT NULL DEFAULT false,
     -- The target resources that there were none of.
     ADD COLUMN absent jsonb NOT NULL DEFAULT '[]';
+-- The first reading is the right one, also if two read at a time.
+CREATE UNIQUE INDEX codex_task_snapshots_live ON codex_task_snapshots (task_id, type, attempt) WHERE live;
 
 -- Requests to take back what a task changed.
 CREATE TABLE codex_undos (

@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
@@ -75,7 +77,7 @@ func (c TemporalConfig) tls() (*tls.Config, error) {
 	if c.CAFile != "" {
 		authority, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("GRAF_TEMPORAL_TLS_CA_FILE: %w", err)
+			return nil, unreadable("GRAF_TEMPORAL_TLS_CA_FILE", err)
 		}
 		transport.RootCAs = x509.NewCertPool()
 		if !transport.RootCAs.AppendCertsFromPEM(authority) {
@@ -85,9 +87,53 @@ func (c TemporalConfig) tls() (*tls.Config, error) {
 	if c.CertFile != "" {
 		own, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("GRAF_TEMPORAL_TLS_CERT_FILE, GRAF_TEMPORAL_TLS_KEY_FILE: %w", err)
+			return nil, unreadable("GRAF_TEMPORAL_TLS_CERT_FILE, GRAF_TEMPORAL_TLS_KEY_FILE", err)
 		}
 		transport.Certificates = []tls.Certificate{own}
 	}
 	return transport, nil
+}
+
+// unreadable says of which settings an error is, and where a missing file should be.
+func unreadable(settings string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w; on a cluster, add it to Secret graf-temporal, whose keys are files in /var/run/graf/temporal", settings, err)
+	}
+	return fmt.Errorf("%s: %w", settings, err)
+}
+
+const mendEnded = "the server may want TLS: set GRAF_TEMPORAL_TLS_CA_FILE or GRAF_TEMPORAL_API_KEY; " +
+	"or a certificate: GRAF_TEMPORAL_TLS_CERT_FILE and GRAF_TEMPORAL_TLS_KEY_FILE"
+
+// mends are what to do about errors of Temporal's client, by a part of their text:
+// gRPC gives most of them as text alone. The first that fits counts.
+var mends = []struct{ sign, mend string }{
+	{"Unauthenticated", "Temporal does not know who calls: check GRAF_TEMPORAL_API_KEY"},
+	{"unauthorized", "give the API key of GRAF_TEMPORAL_API_KEY, or the certificate of GRAF_TEMPORAL_TLS_CERT_FILE, rights to GRAF_TEMPORAL_NAMESPACE"},
+	{"is not found", "make that namespace in Temporal, or name another in GRAF_TEMPORAL_NAMESPACE"},
+	{"certificate is not valid for", "GRAF_TEMPORAL_ADDRESS must have a name that the server's certificate has"},
+	{"certificate is valid for", "GRAF_TEMPORAL_ADDRESS must have a name that the server's certificate has"},
+	{"signed by unknown authority", "GRAF_TEMPORAL_TLS_CA_FILE must have the certificates of the authority that the server's certificate is of"},
+	{
+		"remote error: tls",
+		"the server asks for a certificate of an authority that it knows: GRAF_TEMPORAL_TLS_CERT_FILE and GRAF_TEMPORAL_TLS_KEY_FILE",
+	},
+	{
+		"does not look like a TLS handshake",
+		"the server has no TLS: unset GRAF_TEMPORAL_TLS_CA_FILE, GRAF_TEMPORAL_TLS_CERT_FILE and GRAF_TEMPORAL_API_KEY, which all ask for it",
+	},
+	{"error reading server preface", mendEnded},
+	{"broken pipe", mendEnded}, // so, too, may look that a certificate is refused
+	{"connection reset", mendEnded},
+	{"while dialing", "GRAF_TEMPORAL_ADDRESS must be the frontend's host:port, and network policies let the worker reach it"},
+}
+
+// withMend adds what to do about an error, where that is known.
+func withMend(err error) error {
+	for _, m := range mends {
+		if err != nil && strings.Contains(err.Error(), m.sign) {
+			return fmt.Errorf("%w: %s", err, m.mend)
+		}
+	}
+	return err
 }

@@ -122,13 +122,13 @@ func (w *Worker) poll(ctx context.Context) error {
 	worker.RegisterWorkflow(CodexTaskWorkflow)
 	worker.RegisterActivity(w.activities)
 	if err := worker.Start(); err != nil {
-		return fmt.Errorf("start: %w", err)
+		return fmt.Errorf("start: %w", withMend(err))
 	}
 	defer worker.Stop()
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-fatal:
-		return err
+		return withMend(err)
 	}
 }

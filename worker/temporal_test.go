@@ -119,10 +119,16 @@ type fixture struct {
 // setup makes a worker, which does not poll yet, and a task that waits.
 func setup(t *testing.T, address, namespace string) *fixture {
 	t.Helper()
+	return setupWith(t, TemporalConfig{Address: address, Namespace: namespace})
+}
+
+// setupWith does so with a configuration, and a task queue of the worker's own.
+func setupWith(t *testing.T, config TemporalConfig) *fixture {
+	t.Helper()
 	pool := postgrestest.New(t)
 	task := tasktest.Queued(t, pool, tasktest.Task{})
 	tasktest.Exec(t, pool, `UPDATE codex_tasks SET orchestration_mode = 'temporal' WHERE id = $1`, task.ID)
-	config := TemporalConfig{Address: address, Namespace: namespace, TaskQueue: task.ID.String()}
+	config.TaskQueue = task.ID.String()
 	options, err := config.options()
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package manifest_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,7 +15,7 @@ import (
 )
 
 // overlays are built from the tree as it is.
-var overlays = []string{"local", "production"}
+var overlays = []string{"local", "e2e", "production"}
 
 func build(t *testing.T, overlay string) []manifest.Object {
 	t.Helper()
@@ -58,7 +59,7 @@ func TestPodsAreConfined(t *testing.T) {
 			pods++
 			spec := manifest.Object(pod)
 			if spec.At("securityContext", "runAsNonRoot") != true || spec.At("securityContext", "seccompProfile", "type") != "RuntimeDefault" ||
-				spec.At("automountServiceAccountToken") != false {
+				spec.At("automountServiceAccountToken") != (o.Name() == "graf-worker") { // which has rights
 				t.Errorf("%s %s: its pod may run as root, without a seccomp profile, or has a token", o.Kind(), o.Name())
 			}
 			for _, c := range objectsOf(spec.At("containers")) {
@@ -179,9 +180,9 @@ func TestRightsAreTheLeast(t *testing.T) {
 					}
 				}
 			case "ServiceAccount":
-				uses := slices.Contains([]string{"graf-callback", "graf-launch", "graf-finalize"}, o.Name())
-				// The source's pod is Knative's, which mounts what it needs.
-				if o.Name() != "graf-jobs" && o.At("automountServiceAccountToken") != uses {
+				uses := slices.Contains([]string{"graf-callback", "graf-launch", "graf-finalize", "graf-worker"}, o.Name())
+				// The sources' pods are Knative's, which mount what they need.
+				if o.Name() != "graf-jobs" && o.Name() != "graf-resources" && o.At("automountServiceAccountToken") != uses {
 					t.Errorf("ServiceAccount %s: token %v, want %v", o.Name(), o.At("automountServiceAccountToken"), uses)
 				}
 			}
@@ -242,7 +243,7 @@ func withComponent(t *testing.T, component string) []manifest.Object {
 // The worker has the rights of launch and finalize and no other, and its Triggers reach it.
 func TestTemporalWorker(t *testing.T) {
 	t.Parallel()
-	objects := withComponent(t, "temporal")
+	objects := build(t, "e2e")
 	for binding, role := range map[string]string{"graf-worker-launch": "graf-launch", "graf-worker-finalize": "graf-finalize"} {
 		if got := manifest.Find(objects, "RoleBinding", binding).At("roleRef", "name"); got != role {
 			t.Errorf("%s binds %v, want %s", binding, got, role)
@@ -262,17 +263,55 @@ func TestTemporalWorker(t *testing.T) {
 	}
 }
 
-// What tasks can be given is what launch has.
+// What tasks can be given is what launch has, and the worker, which does its work.
 func TestKubernetesManager(t *testing.T) {
 	t.Parallel()
 	for component, kind := range map[string]string{"kubernetes-manager": "ClusterRoleBinding", "kubernetes-manager-namespaced": "RoleBinding"} {
 		objects := withComponent(t, component)
 		for binding, account := range map[string]string{"graf-kubernetes-manager": "graf-launch", "graf-kubernetes-rights": "graf-finalize"} {
-			subjects := objectsOf(manifest.Find(objects, kind, binding).At("subjects"))
-			if len(subjects) != 1 || subjects[0].At("name") != account {
-				t.Errorf("%s: %s binds %v, want %s", component, binding, subjects, account)
+			var names []any
+			for _, subject := range objectsOf(manifest.Find(objects, kind, binding).At("subjects")) {
+				names = append(names, subject.At("name"))
+			}
+			if !slices.Equal(names, []any{account, "graf-worker"}) {
+				t.Errorf("%s: %s binds %v, want %s and the worker", component, binding, names, account)
 			}
 		}
+	}
+}
+
+// The tests' overlay lets tasks run in every mode, and has a part for each.
+func TestEveryModeIsDeployed(t *testing.T) {
+	t.Parallel()
+	objects := build(t, "e2e")
+	var rules struct {
+		Rules []struct{ Executions []struct{ Modes []string } }
+	}
+	text, _ := manifest.Find(objects, "ConfigMap", "graf-policy").At("data", "policy.yaml").(string)
+	if err := yaml.Unmarshal([]byte(text), &rules); err != nil {
+		t.Fatal(err)
+	}
+	last := rules.Rules[len(rules.Rules)-1]
+	if !slices.Equal(last.Executions[0].Modes, []string{"direct", "argo", "temporal"}) {
+		t.Errorf("every caller may run tasks of modes %v", last.Executions[0].Modes)
+	}
+	server, err := os.ReadFile("../../e2e/temporal.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var service manifest.Object
+	for document := range strings.SplitSeq(string(server), "\n---\n") {
+		var o manifest.Object
+		if err := yaml.Unmarshal([]byte(document), &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind() == "Service" {
+			service = o
+		}
+	}
+	want := fmt.Sprintf("%s.%s.svc.cluster.local:%v", service.Name(), service.Namespace(), objectsOf(service.At("spec", "ports"))[0].At("port"))
+	if address := manifest.Find(objects, "ConfigMap", "graf-temporal").At("data", "GRAF_TEMPORAL_ADDRESS"); address != want {
+		t.Errorf("Temporal is looked for at %v, and is at %s", address, want)
 	}
 }
 
@@ -280,7 +319,7 @@ func TestKubernetesManager(t *testing.T) {
 // do, and Argo's container has a token of its own.
 func TestArgo(t *testing.T) {
 	t.Parallel()
-	objects := withComponent(t, "argo")
+	objects := build(t, "e2e")
 	var kinds []any
 	for _, watched := range objectsOf(manifest.Find(objects, "ApiServerSource", "graf-jobs").At("spec", "resources")) {
 		kinds = append(kinds, watched.At("kind"))
@@ -300,5 +339,42 @@ func TestArgo(t *testing.T) {
 	token := manifest.Find(objects, "Secret", "graf-argo-executor.service-account-token")
 	if manifest.Find(objects, "ServiceAccount", "graf-argo-executor") == nil || token == nil || token.At("type") != "kubernetes.io/service-account-token" {
 		t.Error("Argo's container has no token")
+	}
+}
+
+// The source of resources tells of no more than its Trigger takes, never of Graf's own namespace, and both it and
+// finalize may only read, in the namespace that is given.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	objects := withComponent(t, "watch-namespace") // beside watch, which the overlay has
+	source := manifest.Find(objects, "ApiServerSource", "graf-resources")
+	var kinds []any
+	for _, watched := range objectsOf(source.At("spec", "resources")) {
+		kinds = append(kinds, watched.At("kind"))
+	}
+	if !slices.Equal(kinds, []any{"Deployment", "Revision"}) || source.At("spec", "mode") != "Resource" {
+		t.Errorf("the source watches %v", kinds)
+	}
+	names := objectsOf(source.At("spec", "namespaceSelector", "matchExpressions"))
+	if source.At("spec", "namespaceSelector", "matchLabels", "graf.dev/watch") != "true" || len(names) != 1 ||
+		names[0].At("operator") != "NotIn" || !reflect.DeepEqual(names[0].At("values"), []any{"graf"}) {
+		t.Errorf("the source watches namespaces by %v", source.At("spec", "namespaceSelector"))
+	}
+	trigger := manifest.Find(objects, "Trigger", "graf-finalize-resource-changed")
+	if trigger.At("spec", "subscriber", "ref", "name") != "graf-finalize" || len(objectsOf(trigger.At("spec", "filters"))) != 2 {
+		t.Error("the Trigger does not reach finalize, or takes everything")
+	}
+	for binding, account := range map[string]string{"graf-resources": "graf-resources", "graf-finalize-resources": "graf-finalize"} {
+		subjects := objectsOf(manifest.Find(objects, "RoleBinding", binding).At("subjects"))
+		if len(subjects) != 1 || subjects[0].At("name") != account {
+			t.Errorf("%s binds %v, want %s", binding, subjects, account)
+		}
+		for _, rule := range objectsOf(manifest.Find(objects, "Role", binding).At("rules")) {
+			for _, verb := range rule.At("verbs").([]any) {
+				if !slices.Contains([]any{"get", "list", "watch"}, verb) || account == "graf-finalize" && verb != "get" {
+					t.Errorf("%s may %v %v", account, verb, rule.At("resources"))
+				}
+			}
+		}
 	}
 }

@@ -44,6 +44,7 @@ func TestBadReports(t *testing.T) {
 		{"wrong type", `{"eventId":7,"eventType":"log"}`, problem.ErrInvalid, "/eventId", "string"},
 		{"content is a list", `{"eventId":"a","eventType":"log","content":[]}`, problem.ErrInvalid, "/content", "object"},
 		{"unknown type of event", `[` + event("x", "x") + `,{"eventId":"a","eventType":"done"}]`, problem.ErrInvalid, "/1/eventType", "completed"},
+		{"Graf's own type of event", `{"eventId":"a","eventType":"resource","content":{}}`, problem.ErrInvalid, "/eventType", "must be one of"},
 		{"no id", `{"eventType":"log"}`, problem.ErrInvalid, "/eventId", "required"},
 		{"time", `{"eventId":"a","eventType":"log","occurredAt":"yesterday"}`, problem.ErrInvalid, "/occurredAt", "RFC 3339"},
 		{"NUL", `{"eventId":"a","eventType":"log","content":"\u0000"}`, problem.ErrInvalid, "/content", "U+0000"},

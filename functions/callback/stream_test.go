@@ -13,6 +13,7 @@ import (
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/apitest"
 	"github.com/graf-run/graf/shared/problem"
+	"github.com/graf-run/graf/shared/tasktest"
 )
 
 // follower reads an event stream as a client does.
@@ -116,6 +117,12 @@ func TestStream(t *testing.T) {
 		if got := f.events(1)[0]; got.Sequence != sequence {
 			t.Errorf("event %+v, want number %d", got, sequence)
 		}
+	}
+	// As finalize tells of the task's resources.
+	tasktest.Report(t, w.pool, k.id, "resource", "2 of 3 replicas are available")
+	w.exec("SELECT pg_notify('codex_task_events', $1)", k.id.String())
+	if got := f.events(1)[0]; got.EventType != api.EventTypeResource || got.Sequence != 6 {
+		t.Errorf("event %+v, want one of a resource", got)
 	}
 	w.move(k, "finalizing", "succeeded")
 	w.exec("SELECT pg_notify('codex_task_events', $1)", k.id.String())

@@ -2,6 +2,7 @@ package finalize
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/graf-run/graf/shared/artifact"
@@ -33,12 +34,36 @@ type Config struct {
 	// Grace is how long after its deadline an execution may still be ending
 	// before the sweep ends it.
 	Grace time.Duration `env:"GRAF_DEADLINE_GRACE" envDefault:"60s"`
+	// LogMaxBytes bounds what is kept of one attempt's log; 0 keeps none.
+	LogMaxBytes int `env:"GRAF_LOG_MAX_BYTES" envDefault:"16777216"`
+	// LogTimeout bounds the reading of one log.
+	LogTimeout time.Duration `env:"GRAF_LOG_TIMEOUT" envDefault:"15s"`
+	// LogWait is how long a task's end waits for object storage, or the API server, to keep the log.
+	LogWait time.Duration `env:"GRAF_LOG_WAIT" envDefault:"1m"`
+	// MaxResourceEvents bounds how often a task is told of changes of its
+	// resources and executions; 0 is never.
+	MaxResourceEvents int64 `env:"GRAF_RESOURCE_EVENTS_MAX" envDefault:"100"`
 }
+
+// Bounds of LogMaxBytes.
+const (
+	minLog = 4 << 10
+	maxLog = 1 << 30
+)
 
 // Validate tells what is wrong, or nil.
 func (c Config) Validate() error {
 	if c.StaleAfter <= 0 || c.Grace < 0 {
 		return errors.New("GRAF_STALE_AFTER must be longer than zero and GRAF_DEADLINE_GRACE not negative, such as 30s")
+	}
+	if c.LogMaxBytes != 0 && (c.LogMaxBytes < minLog || c.LogMaxBytes > maxLog) {
+		return fmt.Errorf("GRAF_LOG_MAX_BYTES is %d: give %d (4 KiB) to %d (1 GiB), or 0 for no logs", c.LogMaxBytes, minLog, maxLog)
+	}
+	if c.LogTimeout <= 0 || c.LogWait < 0 {
+		return errors.New("GRAF_LOG_TIMEOUT must be longer than zero and GRAF_LOG_WAIT not negative, such as 15s")
+	}
+	if c.MaxResourceEvents < 0 {
+		return errors.New("GRAF_RESOURCE_EVENTS_MAX must be 0 or more, such as 100")
 	}
 	return errors.Join(c.Slots.Validate(), c.retry().Validate())
 }

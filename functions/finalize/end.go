@@ -41,7 +41,8 @@ func (e executionEnd) encode() (json.RawMessage, error) {
 // storable is a text of the cluster without secrets and without what no text has.
 func storable(text string) string { return redact.Text(postgres.Text(text)) }
 
-// begin moves a task whose execution has ended to finalizing and notes the end.
+// begin moves a task whose execution has ended to finalizing, notes the end, and
+// tells the task if it is a failure.
 // false: it is not the task's present attempt, or somebody has taken it up.
 func (f *Finalizer) begin(ctx context.Context, id uuid.UUID, o kube.Observation) (query.Task, bool, error) {
 	end, err := executionEnd{Observation: o}.encode()
@@ -58,6 +59,7 @@ func (f *Finalizer) begin(ctx context.Context, id uuid.UUID, o kube.Observation)
 	if err != nil {
 		return query.Task{}, false, fmt.Errorf("begin to finalize task %s: %w", id, err)
 	}
+	f.tellFailure(ctx, query.Task(row), o)
 	return query.Task(row), true, nil
 }
 
@@ -87,6 +89,7 @@ func (f *Finalizer) overrun(ctx context.Context, id uuid.UUID, o kube.Observatio
 	if err != nil || !begun {
 		return err
 	}
+	f.keepLogBeforeStop(ctx, task, execution)
 	if err := f.cluster.Delete(ctx, execution); err != nil {
 		return fmt.Errorf("stop the execution of task %s: %w", id, err)
 	}
@@ -101,6 +104,7 @@ func (f *Finalizer) resume(ctx context.Context, task query.Task) error {
 		return err
 	}
 	if !o.Finished() {
+		f.keepLogBeforeStop(ctx, task, o.Execution)
 		if err := f.cluster.Delete(ctx, o.Execution); err != nil {
 			return fmt.Errorf("stop the execution of task %s: %w", task.ID, err)
 		}

@@ -47,6 +47,9 @@ func (f *Finalizer) gather(ctx context.Context, task query.Task, o kube.Observat
 	if err := f.readTermination(ctx, q, &found, end, task); err != nil {
 		return evidence{}, err
 	}
+	if err := f.keepLog(ctx, task, f.executionOf(task, attempt, end.Observation)); err != nil {
+		return evidence{}, err
+	}
 	if err := found.readReport(ctx, q, task); err != nil {
 		return evidence{}, err
 	}

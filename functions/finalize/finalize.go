@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -33,6 +34,7 @@ type cluster interface {
 	List(ctx context.Context, namespace string) ([]kube.Observation, error)
 	Delete(ctx context.Context, execution kube.Execution) error
 	Termination(ctx context.Context, execution kube.Execution) (kube.Termination, error)
+	Log(ctx context.Context, execution kube.Execution) (io.ReadCloser, error)
 }
 
 // Finalizer ends tasks.
@@ -45,6 +47,7 @@ type Finalizer struct {
 	// resources is the same cluster, for those tasks that may act in it.
 	resources *kube.Client
 	config    Config
+	copier    *logCopier
 	log       *slog.Logger
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -43,6 +44,15 @@ type jobs struct {
 	undeletable error // of Delete
 	unlisted    bool  // List leaves out what there is
 	looks       int   // how often any was asked for
+	// written is what the container of any wrote; nil for a pod that is gone.
+	written func(kube.Execution) (io.ReadCloser, error)
+}
+
+func (j *jobs) Log(_ context.Context, e kube.Execution) (io.ReadCloser, error) {
+	if j.written == nil {
+		return nil, kube.ErrNotFound
+	}
+	return j.written(e)
 }
 
 func (j *jobs) Get(_ context.Context, e kube.Execution) (kube.Observation, error) {
@@ -142,6 +152,7 @@ func setup(t *testing.T) *fixture {
 		Finalizer: &Finalizer{
 			pool: pool, outbox: outbox.New(pool, sink, slog.Default()), slots: limited(0), artifacts: store, cluster: cluster, resources: kubetest.Client(t),
 			config: Config{Namespace: "finalize-tests", RetryBase: time.Millisecond, RetryMax: time.Second, StaleAfter: 30 * time.Second, Grace: time.Minute},
+			copier: newLogCopier(),
 			log:    slog.Default(),
 		},
 	}

@@ -1,8 +1,9 @@
 // Package finalize is Graf's finalize function: it brings everything to its end.
 // It consumes the ends of executions (as an ApiServerSource tells of Jobs and
-// Argo Workflows) and
-// agents' last reports, and finishes or requeues their tasks; the tick, on
-// which it sweeps up what was left lying; and dead letters, which it keeps.
+// Argo Workflows) and agents' last reports, and finishes or requeues their tasks;
+// changes of Deployments and Knative Revisions, of which it tells the tasks that
+// have to do with them; the tick, on which it sweeps up what was left lying; and
+// dead letters, which it keeps.
 package finalize
 
 import (
@@ -36,8 +37,9 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /{$}", delivery.NewReceiver(map[string]delivery.HandlerFunc{
-		event.TypeResourceUpdate: f.handleExecutionUpdate,
-		event.TypeResourceDelete: f.handleExecutionDelete,
+		event.TypeResourceAdd:    f.handleChange(f.handleExecutionUpdate),
+		event.TypeResourceUpdate: f.handleChange(f.handleExecutionUpdate),
+		event.TypeResourceDelete: f.handleChange(f.handleExecutionDelete),
 		event.TypeTaskReported:   f.handleReported,
 		event.TypePing:           func(ctx context.Context, _ event.Event) error { return f.Sweep(ctx) },
 	}))
@@ -74,12 +76,12 @@ func Open(ctx context.Context, scope *function.Scope, c Config) (*Finalizer, err
 	}
 	return &Finalizer{
 		pool: pool, outbox: events, slots: slots, artifacts: store,
-		cluster: cluster, resources: cluster, config: c, log: slog.Default(),
+		cluster: cluster, resources: cluster, config: c, copier: newLogCopier(), log: slog.Default(),
 	}, nil
 }
 
-// handleExecutionUpdate takes up the end of an execution. What is not Graf's,
-// and what goes on, is none of its business.
+// handleExecutionUpdate takes up the end of an execution, or that its pod runs.
+// What is not Graf's is none of its business.
 func (f *Finalizer) handleExecutionUpdate(ctx context.Context, e event.Event) error {
 	return f.handleExecution(ctx, e, kube.Observation.Finished)
 }
@@ -93,7 +95,7 @@ func (f *Finalizer) handleExecutionDelete(ctx context.Context, e event.Event) er
 // only spares the look where there is no end.
 func (f *Finalizer) handleExecution(ctx context.Context, e event.Event, end func(kube.Observation) bool) error {
 	hint, err := kube.ParseJSON(e.Data())
-	if errors.Is(err, kube.ErrInvalid) || (err == nil && !end(hint)) {
+	if errors.Is(err, kube.ErrInvalid) || (err == nil && !end(hint) && !hint.Stopping() && !hint.Running) {
 		return nil
 	}
 	if err != nil {
@@ -103,6 +105,12 @@ func (f *Finalizer) handleExecution(ctx context.Context, e event.Event, end func
 	if err != nil {
 		f.log.WarnContext(ctx, "an execution's label is no task id", "execution", hint.Execution, "label", hint.TaskID)
 		return nil //nolint:nilerr // somebody else's: to deliver it again would not help
+	}
+	if !end(hint) {
+		if hint.Stopping() {
+			return f.keepStoppingLog(ctx, task, hint.Attempt)
+		}
+		return f.tellRunning(ctx, task, hint)
 	}
 	return f.hear(ctx, task, hint.Attempt)
 }

@@ -24,6 +24,8 @@ const (
 	relayBatches = 10
 	// sweepBatch bounds the tasks that are read at a time.
 	sweepBatch = 200
+	// undoBatch bounds the requests to undo that one sweep announces again.
+	undoBatch = 100
 	// queuedAge is how long a task that might start is left to its own events.
 	queuedAge = 5 * time.Second
 	// pendingAge is the same for a text that waits for its vector.
@@ -36,7 +38,7 @@ const (
 // that one whose server is away does not take the time of the others.
 func (f *Finalizer) Sweep(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		f.relay, f.resumeFinalizing, f.observeRunning, f.revokeEnded,
+		f.relay, f.resumeFinalizing, f.observeRunning, f.revokeEnded, f.announceUndos,
 		// In this order: a slot that was reclaimed is for those that wait.
 		func(ctx context.Context) error { return errors.Join(f.reclaimSlots(ctx), f.announceDue(ctx)) },
 	}
@@ -206,6 +208,22 @@ func (f *Finalizer) announceDue(ctx context.Context) error {
 	if pending > 0 {
 		events = append(events,
 			event.New(ctx, event.TypeMemoryPending, event.SourceFinalize, "", event.MemoryPending{Pending: pending}))
+	}
+	return f.announce(ctx, events...)
+}
+
+// announceUndos tells launch again of requests to undo whose event was lost, the oldest first. One that launch has in
+// hand meanwhile is not done twice: what is taken back already needs nothing more.
+func (f *Finalizer) announceUndos(ctx context.Context) error {
+	forgotten, err := query.New(f.pool).ListForgottenUndos(ctx, f.config.StaleAfter, undoBatch)
+	if err != nil {
+		return fmt.Errorf("list requests to undo: %w", err)
+	}
+	events := make([]event.Event, 0, len(forgotten))
+	for _, u := range forgotten {
+		ctx := telemetry.WithTraceParent(ctx, u.TraceParent)
+		events = append(events, event.NewTask(ctx, event.TypeTaskUndoRequested, event.SourceFinalize, u.TaskID,
+			event.TaskUndoRequested{TaskID: u.TaskID, UndoID: u.ID, RequestedBy: u.RequestedBy, DryRun: u.DryRun}))
 	}
 	return f.announce(ctx, events...)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/graf-run/graf/shared/outbox"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/redact"
 	"github.com/graf-run/graf/shared/retry"
 	"github.com/graf-run/graf/shared/snapshot"
 	"github.com/graf-run/graf/shared/telemetry"
@@ -321,17 +322,18 @@ func (l *Launcher) retryLater(ctx context.Context, task query.Task, cause error)
 		return l.fail(ctx, task, fmt.Errorf("given up after %d tries: %w", failures, cause))
 	}
 	id := limiter.AttemptID(task.ID.String(), int(task.Attempt))
-	due, _, err := l.bucket.Schedule(ctx, id, int(failures), cause.Error())
+	due, _, err := l.bucket.Schedule(ctx, id, int(failures), redact.Text(cause.Error()))
 	if err != nil {
 		return fmt.Errorf("schedule the launch of task %s: %w", task.ID, errors.Join(err, cause))
 	}
-	l.log.WarnContext(ctx, "launch put off", "task", task.ID, "failures", failures, "due", due, "error", cause)
+	l.log.WarnContext(ctx, "launch put off", "task", task.ID, "failures", failures, "due", due, "error", redact.Text(cause.Error()))
 	return nil
 }
 
 // fail ends a task whose execution cannot be started, and frees its slot.
 func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error {
-	class, reason := "infrastructure", "the execution could not be started: "+postgres.Text(cause.Error())
+	class, reason := "infrastructure", "the execution could not be started: "+redact.Text(postgres.Text(cause.Error()))
+	failed := false
 	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
 		// Before the event that has launch look for a free slot.
 		tx.AfterCommit(func(ctx context.Context) { l.release(ctx, task.ID, int(task.Attempt)) })
@@ -356,10 +358,14 @@ func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error
 		}); err != nil {
 			return err
 		}
+		failed = true
 		return tx.AnnounceFinished(ctx, event.SourceLaunch, ended)
 	})
 	if err != nil {
 		return fmt.Errorf("fail task %s: %w", task.ID, errors.Join(err, cause))
+	}
+	if failed {
+		l.revoke(ctx, task)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
@@ -59,6 +60,18 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 		return l.execution.ServiceAccount, nil
 	}
 	return container.Name(), nil
+}
+
+// revoke takes away what provision has given. finalize's sweep knows an attempt's rights by its service accounts, which
+// may not have come to be.
+func (l *Launcher) revoke(ctx context.Context, task query.Task) {
+	grants, err := grant.Parse(task.Grants)
+	if namespaces := grant.Namespaces(grants); err == nil && len(namespaces) > 0 {
+		err = l.resources.Revoke(ctx, task.ID.String(), int(task.Attempt), l.execution.Namespace, namespaces)
+	}
+	if err != nil {
+		l.log.WarnContext(ctx, "rights not taken away; the sweep will", "task", task.ID, "error", err)
+	}
 }
 
 // onceGranted does what needs rights that were just given.
@@ -122,7 +135,8 @@ func (l *Launcher) applyManifests(ctx context.Context, task query.Task, acting *
 		return fmt.Errorf("read the manifests of task %s: %w", task.ID, err)
 	}
 	var manifests []map[string]any
-	if err := json.Unmarshal(stored, &manifests); err != nil {
+	// As Kubernetes reads numbers: not all as fractions.
+	if err := utiljson.Unmarshal(stored, &manifests); err != nil {
 		return fmt.Errorf("%w: the manifests: %w", errUnreadable, err)
 	}
 	options := kube.ApplyOptions{FieldManager: kube.FieldManager(task.ID.String())}

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -192,6 +195,43 @@ func TestProvisionThatCannot(t *testing.T) {
 	}
 }
 
+// What is applied has its numbers as they were sent, and what the cluster says of it is kept without secrets.
+func TestAppliedAsSent(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	const token = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+	bad := a.content("mine", "2")
+	bad["metadata"].(map[string]any)["labels"] = map[string]any{"owner": token + "!"}
+	refused := a.granted(t, everything, "mine")
+	a.applied(t, refused, bad)
+	template := map[string]any{
+		"apiVersion": "v1", "kind": "PodTemplate", "metadata": map[string]any{"namespace": a.server.Namespace, "name": "slow"},
+		"template": map[string]any{"spec": map[string]any{
+			"terminationGracePeriodSeconds": int64(9007199254740993), // which no float64 is
+			"containers":                    []any{map[string]any{"name": "c", "image": "i"}},
+		}},
+	}
+	taken := a.granted(t, everything, "slow")
+	tasktest.Exec(t, a.pool, `UPDATE codex_tasks SET grants = jsonb_set(grants, '{0,kind}', '"PodTemplate"') WHERE id = $1`, taken.ID)
+	a.applied(t, taken, template)
+	for _, task := range []query.Task{refused, taken} {
+		if err := a.Enqueue(t.Context(), task.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := tasktest.Get(t, a.pool, refused.ID); got.Status != "failed" || strings.Contains(orEmpty(got.FailureReason), token) {
+		t.Errorf("task is %s: %s", got.Status, orEmpty(got.FailureReason))
+	}
+	ref := manifest.Ref{APIVersion: "v1", Kind: "PodTemplate", Namespace: a.server.Namespace, Name: "slow"}
+	live, err := a.admin.Live(t.Context(), ref)
+	if err != nil || live == nil {
+		t.Fatalf("%s is %v: %v", ref, live, err)
+	}
+	if seconds, _, _ := unstructured.NestedInt64(live.Object, "template", "spec", "terminationGracePeriodSeconds"); seconds != 9007199254740993 {
+		t.Errorf("applied with %d", seconds)
+	}
+}
+
 // undoing stores what a task changed and asks for it to be taken back.
 func (a acting) undoing(t *testing.T, task query.Task, before, after []map[string]any, dry bool) api.Undo {
 	t.Helper()
@@ -208,13 +248,18 @@ func (a acting) undoing(t *testing.T, task query.Task, before, after []map[strin
 			t.Fatal(err)
 		}
 	}
+	return a.undo(t, task, dry)
+}
+
+func (a acting) undo(t *testing.T, task query.Task, dry bool) api.Undo {
+	t.Helper()
 	q := query.New(a.pool)
 	undo, err := q.InsertUndo(t.Context(), query.InsertUndoParams{ID: uuid.New(), TaskID: task.ID, RequestedBy: "ops", DryRun: dry})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Undo(t.Context(), task, undo); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	if undo, err = q.GetUndo(t.Context(), undo.ID); err != nil {
 		t.Fatal(err)
@@ -272,5 +317,96 @@ func TestUndo(t *testing.T) {
 				t.Errorf("%d identities are left: %v", len(left.Items), err)
 			}
 		})
+	}
+}
+
+// Two may ask at a time, and finalize's sweep takes the rights of ended attempts away meanwhile: all the same each request
+// is carried out.
+func TestUndoAtATime(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	for round := range 3 {
+		name := fmt.Sprintf("changed-%d", round)
+		task := a.granted(t, everything, name)
+		a.apply(t, name, "2", "agent")
+		first := a.undoing(t, task, []map[string]any{a.content(name, "1")}, []map[string]any{a.content(name, "2")}, true)
+		if first.Status != api.UndoStatusDone {
+			t.Fatalf("the first is %s: %s", first.Status, first.Reason)
+		}
+		var group sync.WaitGroup
+		for i := range 4 {
+			group.Go(func() {
+				if got := a.undo(t, task, i == 0); got.Status != api.UndoStatusDone {
+					t.Errorf("undo %d is %s: %s", i, got.Status, got.Reason)
+				}
+			})
+		}
+		group.Go(func() {
+			for range 5 {
+				if err := a.resources.Revoke(t.Context(), task.ID.String(), int(task.Attempt), a.server.Namespace, []string{a.server.Namespace}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		group.Wait()
+		if got := a.value(t, name); got != "1" {
+			t.Errorf("the resource has %q, want 1", got)
+		}
+	}
+}
+
+// A launch that fails leaves no rights behind.
+func TestFailedLaunchLeavesNoRights(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	a.apply(t, "theirs", "1", "somebody")
+	task := a.granted(t, everything, "theirs")
+	a.applied(t, task, a.content("theirs", "2"))
+	if err := a.Enqueue(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := tasktest.Get(t, a.pool, task.ID); got.Status != "failed" {
+		t.Fatalf("is %s", got.Status)
+	}
+	for _, resource := range []schema.GroupVersionResource{
+		{Version: "v1", Resource: "serviceaccounts"},
+		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
+		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
+	} {
+		left, err := a.server.Dynamic.Resource(resource).Namespace(a.server.Namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil || len(left.Items) > 0 {
+			t.Errorf("%d %s are left: %v", len(left.Items), resource.Resource, err)
+		}
+	}
+}
+
+// The state before is what was read first, also where two launches read it at a time: the second may see what the first
+// has applied.
+func TestStateBeforeIsStoredOnce(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	task := a.granted(t, everything, "changed")
+	store := func(q *query.Queries, value string) error {
+		object, err := manifest.New(a.content("changed", value), task.ManifestSalt)
+		if err != nil {
+			return err
+		}
+		return snapshot.Store(t.Context(), q, task.ID, snapshot.Before, 0, kube.Snapshot{Objects: []manifest.Object{object}})
+	}
+	second := make(chan error)
+	err := pgx.BeginFunc(t.Context(), a.pool, func(tx pgx.Tx) error {
+		if err := store(query.New(tx), "first"); err != nil {
+			return err
+		}
+		go func() { second <- store(query.New(a.pool), "second") }()
+		time.Sleep(200 * time.Millisecond)
+		return nil
+	})
+	if err := errors.Join(err, <-second); err != nil {
+		t.Fatal(err)
+	}
+	kept := tasktest.Scan[string](t, a.pool, `SELECT string_agg(manifests::text, ' ') FROM codex_task_snapshots WHERE task_id = $1 AND live`, task.ID)
+	if !strings.Contains(kept, "first") || strings.Contains(kept, "second") {
+		t.Errorf("kept is %s", kept)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,8 +21,14 @@ import (
 	"github.com/graf-run/graf/shared/redact"
 )
 
-// undoSuffix ends the name of the identity that a task is taken back as.
-const undoSuffix = "-undo"
+const (
+	// undoSuffix ends the name of the identity that a task is taken back as.
+	undoSuffix = "-undo"
+	// undoTries is how often it is tried while others change the same resources.
+	undoTries = 5
+	// regrantPause is the least time between two grants of the same rights.
+	regrantPause = 200 * time.Millisecond
+)
 
 func (l *Launcher) handleUndoRequested(ctx context.Context, e event.Event) error {
 	data, err := delivery.Data[event.TaskUndoRequested](e)
@@ -80,40 +87,96 @@ func (l *Launcher) undo(ctx context.Context, task query.Task, undo query.Undo) (
 	if err != nil {
 		return undone{}, "", err
 	}
-	identity := undoIdentity(task, l.execution.Namespace, pairs)
-	if err := l.resources.Grant(ctx, identity); err != nil {
+	u := &undoing{
+		launcher: l, task: task, pairs: pairs, dry: undo.DryRun,
+		identity: undoIdentity(task, l.execution.Namespace, pairs), shown: map[manifest.Ref]api.UndoneResource{},
+	}
+	if err := l.resources.Grant(ctx, u.identity); err != nil {
 		return undone{}, "", err
 	}
-	defer l.forget(ctx, identity)
-	acting, err := l.resources.As(identity.Namespace, identity.Name())
-	if err != nil {
+	defer l.forget(ctx, u.identity)
+	if u.acting, err = l.resources.As(u.identity.Namespace, u.identity.Name()); err != nil {
 		return undone{}, "", err
 	}
+	for try := 1; ; try++ {
+		result, status, err := u.try(ctx)
+		if errors.Is(err, kube.ErrConflict) && try < undoTries {
+			continue // Somebody has changed a resource since it was read.
+		}
+		if u.begun {
+			err = errors.Join(err, l.audit(ctx, task, "undo", u.done, err))
+		}
+		return result, status, err
+	}
+}
+
+// undoing is a request to take a task back while it is carried out.
+type undoing struct {
+	launcher *Launcher
+	acting   *kube.Client // as identity
+	identity kube.RightsSpec
+	// regranted is when the identity's rights were last given anew.
+	regranted time.Time
+	task      query.Task
+	pairs     []manifest.Pair
+	dry       bool
+	// begun is whether anything may have been changed; done is what was, and shown what is said of it.
+	begun bool
+	done  []manifest.Ref
+	shown map[manifest.Ref]api.UndoneResource
+}
+
+// try takes the task back from how its resources are now. kube.ErrConflict: they were changed meanwhile.
+func (u *undoing) try(ctx context.Context) (undone, string, error) {
 	var reversals []reversal
-	if err := onceGranted(ctx, func() (err error) {
-		reversals, err = plan(ctx, acting, pairs, task.ManifestSalt)
+	if err := u.granted(ctx, func() (err error) {
+		reversals, err = plan(ctx, u.acting, u.pairs, u.task.ManifestSalt)
 		return err
 	}); err != nil {
 		return undone{}, "", err
 	}
-	result, possible, err := show(reversals, task.ManifestSalt)
+	result, possible, err := show(reversals, u.task.ManifestSalt)
 	if err != nil {
 		return undone{}, "", err
 	}
+	planned := map[manifest.Ref]api.UndoneResource{}
+	for i, r := range reversals {
+		if earlier, done := u.shown[r.Ref]; done {
+			result.Resources[i] = earlier
+		}
+		planned[r.Ref] = result.Resources[i]
+	}
 	if !possible {
 		result.Reason = "Somebody has changed the same fields since, or values were not kept: see the resources. Nothing was changed."
+		if len(u.done) > 0 {
+			result.Reason = fmt.Sprintf("Somebody has changed the same fields meanwhile: see the resources. %d were changed.", len(u.done))
+		}
 		return result, "refused", nil
 	}
-	if undo.DryRun {
-		err := revertAll(ctx, acting, reversals, task.ID.String(), true, nil)
-		return result, "done", err
+	u.begun = !u.dry
+	err = u.revertAll(ctx, reversals, true, nil)
+	if err == nil && !u.dry {
+		err = u.revertAll(ctx, reversals, false, func(ref manifest.Ref) {
+			u.done, u.shown[ref] = append(u.done, ref), planned[ref]
+		})
 	}
-	var done []manifest.Ref
-	err = revertAll(ctx, acting, reversals, task.ID.String(), true, nil)
-	if err == nil {
-		err = revertAll(ctx, acting, reversals, task.ID.String(), false, func(ref manifest.Ref) { done = append(done, ref) })
-	}
-	return result, "done", errors.Join(err, l.audit(ctx, task, "undo", done, err))
+	return result, "done", err
+}
+
+// granted does what needs the identity's rights. They are given anew should they be gone: to finalize's sweep they are
+// those of an attempt that has ended, and another request to take the task back, which has the same, may end first.
+func (u *undoing) granted(ctx context.Context, do func() error) error {
+	return onceGranted(ctx, func() error {
+		err := do()
+		if !errors.Is(err, kube.ErrForbidden) || time.Since(u.regranted) < regrantPause {
+			return err
+		}
+		u.regranted = time.Now()
+		if again := u.launcher.resources.Grant(ctx, u.identity); again != nil && !errors.Is(again, kube.ErrConflict) {
+			return again
+		}
+		return err
+	})
 }
 
 // changed is what the task changed, by resource.
@@ -246,12 +309,12 @@ func liveContent(live *unstructured.Unstructured) map[string]any {
 }
 
 // revertAll carries reversals out: what others need comes back first, and what was created goes last.
-func revertAll(ctx context.Context, acting *kube.Client, reversals []reversal, task string, dry bool, done func(manifest.Ref)) error {
+func (u *undoing) revertAll(ctx context.Context, reversals []reversal, dry bool, done func(manifest.Ref)) error {
 	ordered := slices.Clone(reversals)
 	slices.SortStableFunc(ordered, func(a, b reversal) int { return kube.CompareForUndo(a.Reversion, b.Reversion) })
 	for _, r := range ordered {
-		err := onceGranted(ctx, func() error {
-			return acting.Revert(ctx, r.Reversion, r.live, kube.FieldManager(task), dry)
+		err := u.granted(ctx, func() error {
+			return u.acting.Revert(ctx, r.Reversion, r.live, kube.FieldManager(u.task.ID.String()), dry)
 		})
 		if err != nil {
 			return err

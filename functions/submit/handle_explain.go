@@ -2,7 +2,6 @@ package submit
 
 import (
 	"cmp"
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -56,7 +55,8 @@ func explain(p *policy.Policy, q api.PolicyQuestion, caller string) (policy.Deci
 		Task: about, Verb: string(q.Action.Verb), Force: q.Action.Force, Resource: named(q.Action.Resource),
 	}
 	if q.Action.Object != nil {
-		if err := json.Unmarshal(q.Action.Object, &action.Object); err != nil {
+		var err error
+		if action.Object, err = policy.Object(q.Action.Object); err != nil {
 			return policy.Decision{}, problem.ErrInvalid.Fields(problem.FieldError{Pointer: "/action/object", Detail: "must be an object"})
 		}
 	}

@@ -22,7 +22,7 @@ func (h *handler) undoTask(w http.ResponseWriter, r *http.Request, caller string
 	if err != nil {
 		return err
 	}
-	if undo, err = h.undoer.Await(r.Context(), undo.UndoID); err != nil {
+	if undo, err = h.undoer.Await(r.Context(), undo); err != nil {
 		return err
 	}
 	status := http.StatusOK

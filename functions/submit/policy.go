@@ -19,7 +19,7 @@ import (
 )
 
 // subjectTask is the subject of an approval that is about running the task; one that is about applying a manifest has
-// the manifest's digest.
+// the manifest's digest and the entry that asks for it.
 const subjectTask = "task"
 
 // approvalRow is an approval that a task waits for, as InsertSubmission takes it.
@@ -54,11 +54,13 @@ func (t *newTaskRows) ask(p *policy.Policy, request api.TaskSubmission, applied 
 	consider("/agent", subjectTask, "run the task", run)
 	t.row.PolicyRule, t.row.PolicyVersion = run.Rule, optional(p.Version)
 	for i, object := range applied {
-		d, err := decideApply(p, about, object)
+		decisions, err := decideApply(p, about, object)
 		if err != nil {
 			return err
 		}
-		consider("/manifests/"+strconv.Itoa(i), object.Digest(), "apply "+object.Ref.String(), d)
+		for _, d := range decisions {
+			consider("/manifests/"+strconv.Itoa(i), object.Digest()+" "+d.Rule, "apply "+object.Ref.String(), d)
+		}
 	}
 	if len(denied) > 0 {
 		return problem.ErrForbidden.Fields(denied...)
@@ -75,25 +77,20 @@ func (t *newTaskRows) about() policy.Task {
 }
 
 // decideApply decides whether a manifest may be applied. Whether the resource exists by then is not known, so it must
-// be allowed to be created and to be patched.
-func decideApply(p *policy.Policy, about policy.Task, object manifest.Object) (policy.Decision, error) {
-	var content map[string]any
-	if err := json.Unmarshal(object.JSON(), &content); err != nil {
-		return policy.Decision{}, fmt.Errorf("read %s back: %w", object.Ref, err)
+// be allowed to be created and to be patched: there is a decision of each entry that has a say.
+func decideApply(p *policy.Policy, about policy.Task, object manifest.Object) ([]policy.Decision, error) {
+	content, err := policy.Object(object.JSON())
+	if err != nil {
+		return nil, fmt.Errorf("read %s back: %w", object.Ref, err)
 	}
-	action := policy.Action{Task: about, Resource: resourceOf(object.Ref), Object: content}
-	var decided policy.Decision
-	for _, verb := range []string{policy.VerbCreate, policy.VerbPatch} {
-		action.Verb = verb
-		d := p.Decide(action)
-		if !d.Allowed && d.Approval == nil {
-			return d, nil
-		}
-		if decided.Approval == nil {
-			decided = d
-		}
+	action := policy.Action{Task: about, Verb: policy.VerbCreate, Resource: resourceOf(object.Ref), Object: content}
+	create := p.Decide(action)
+	action.Verb = policy.VerbPatch
+	patch := p.Decide(action)
+	if create.Rule == patch.Rule || !create.Allowed && create.Approval == nil {
+		return []policy.Decision{create}, nil
 	}
-	return decided, nil
+	return []policy.Decision{create, patch}, nil
 }
 
 // grant notes what the task may do with its target resources and with those that it applies.

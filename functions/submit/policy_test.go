@@ -163,6 +163,87 @@ func TestApprovalHoldsATask(t *testing.T) {
 	}
 }
 
+// Creating and patching may be two people's to approve: then both have to, as nobody knows yet which it will be.
+func TestEachEntryAsksForItsApproval(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "GRAF_POLICY_FILE", policyFile(t, `
+rules:
+  - name: two
+    callers: [ci]
+    resources:
+      - {verbs: [create], apiGroups: [apps], kinds: [Deployment], namespaces: [live], approval: {approvers: [ops]}}
+      - {verbs: [patch], apiGroups: [apps], kinds: [Deployment], namespaces: [live], approval: {approvers: [lead]}}
+    executions: [{}]
+`))
+	created := w.submit(`{"prompt": "p", "agent": {"command": ["true"]}, "apply": true, "manifests": [`+liveDeployment+`]}`, http.StatusCreated)
+	task := w.get(created.TaskID.String())
+	if len(task.Approvals) != 2 || task.Approvals[0].Rule != "two/resources/0" || task.Approvals[1].Rule != "two/resources/1" {
+		t.Fatalf("approvals %+v", task.Approvals)
+	}
+	w.decide(task, 0, otherToken, "approved", http.StatusOK)
+	w.decide(task, 1, otherToken, "approved", http.StatusForbidden)
+	if now := w.get(created.TaskID.String()); now.Status != api.TaskStatusAwaitingApproval {
+		t.Errorf("is %s, although nobody may have patched", now.Status)
+	}
+}
+
+func policyFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Conditions see whole numbers as such, as those of actions do.
+func TestConditionsCount(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "GRAF_POLICY_FILE", policyFile(t, `
+rules:
+  - name: even
+    callers: [ci]
+    resources:
+      - {verbs: ["*"], apiGroups: [apps], kinds: [Deployment], namespaces: [live], when: object == null || object.spec.replicas % 2 == 1}
+    executions: [{}]
+`))
+	var answer api.PolicyAnswer
+	w.call(http.MethodPost, "/v1/codex/policy/explain", `{"action": {"verb": "patch", "resource":
+		{"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "live", "name": "web"}, "object": `+liveDeployment+`}}`, http.StatusOK, &answer)
+	if !answer.Decision.Allowed {
+		t.Errorf("explained as %s", answer.Decision.Reason)
+	}
+	w.submit(`{"prompt": "p", "agent": {"command": ["true"]}, "apply": true, "manifests": [`+liveDeployment+`]}`, http.StatusCreated)
+	id := w.submit(minimal, http.StatusCreated).TaskID.String()
+	w.move(id, "launching", "running", "finalizing", "succeeded")
+	w.snapshots(id, `[`+liveDeployment+`]`, `[]`)
+	go func() { // As launch does.
+		for w.context.Err() == nil {
+			_, _ = w.pool.Exec(w.context, `UPDATE codex_undos SET status = 'done', finished_at = now() WHERE status = 'requested'`)
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	w.call(http.MethodPost, "/v1/codex/tasks/"+id+"/undo", "{}", http.StatusOK, nil)
+}
+
+// A key's task stays what it is when the policy changes: who repeats the submission is told of it.
+func TestRepetitionAfterAnotherPolicy(t *testing.T) {
+	t.Parallel()
+	file := policyFile(t, "rules: [{name: one, callers: [ci], executions: [{}]}]")
+	w := setup(t, "GRAF_POLICY_FILE", file)
+	const keyed = `{"idempotencyKey": "k1", "prompt": "p", "agent": {"command": ["true"]}}`
+	first := w.submit(keyed, http.StatusCreated)
+	if err := os.WriteFile(file, []byte("rules: []"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1100 * time.Millisecond) // The policy in force is a second old at most.
+	problemOf(t, w.call(http.MethodPost, "/v1/codex/tasks", strings.Replace(keyed, "k1", "k2", 1), http.StatusForbidden, nil))
+	if again := w.submit(keyed, http.StatusOK); again.TaskID != first.TaskID {
+		t.Errorf("task %s, then %s", first.TaskID, again.TaskID)
+	}
+	problemOf(t, w.call(http.MethodPost, "/v1/codex/tasks", strings.Replace(keyed, `"p"`, `"q"`, 1), http.StatusForbidden, nil))
+}
+
 func TestRejectionCancels(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
@@ -238,6 +319,12 @@ func TestPolicyIsReloaded(t *testing.T) {
 	if n := w.count("SELECT count(*) FROM codex_policies"); n != 2 {
 		t.Errorf("%d versions are kept, want the 2 that were in force", n)
 	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	explain(func(a api.PolicyAnswer) bool { return a.Decision.Rule == "three/executions/0" && a.Fault != "" })
+	write("") // which is valid, and allows nothing
+	explain(func(a api.PolicyAnswer) bool { return a.Decision.Rule == "" && !a.Decision.Allowed && a.Fault == "" })
 }
 
 func TestWithoutAPolicyNothingMayRun(t *testing.T) {
@@ -254,6 +341,13 @@ func (w *world) finished(before, after string) string {
 	w.t.Helper()
 	id := w.submit(careful(""), http.StatusCreated).TaskID.String()
 	w.move(id, "launching", "running", "finalizing", "succeeded")
+	w.snapshots(id, before, after)
+	return id
+}
+
+// snapshots stores the resources before and after a task as launch and finalize read them.
+func (w *world) snapshots(id, before, after string) {
+	w.t.Helper()
 	for kind, manifests := range map[string]string{"before": before, "after": after} {
 		objects, err := manifest.Parse([]byte(manifests), nil)
 		if err != nil {
@@ -262,7 +356,6 @@ func (w *world) finished(before, after string) string {
 		w.exec(`INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest, live) VALUES ($1, $2, $3, 1, $4, $5, true)`,
 			uuid.New(), id, kind, manifests, manifest.Digest(objects))
 	}
-	return id
 }
 
 func TestUndoIsRequested(t *testing.T) {

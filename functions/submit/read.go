@@ -112,7 +112,7 @@ func (r *Reader) links(ctx context.Context, rows []query.ListVerifiedArtifactsRo
 			return nil, fmt.Errorf("link to artifact %s: %w", row.ID, err)
 		}
 		artifacts = append(artifacts, api.Artifact{
-			ArtifactID: row.ID, Attempt: int(row.Attempt), Name: row.Name, ContentType: row.ContentType,
+			ArtifactID: row.ID, Source: api.ArtifactSource(row.Source), Attempt: int(row.Attempt), Name: row.Name, ContentType: row.ContentType,
 			SizeBytes: row.SizeBytes, Sha256: hex.EncodeToString(row.Sha256), DownloadURL: link.URL, ExpiresAt: link.ExpiresAt,
 		})
 	}

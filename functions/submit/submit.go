@@ -3,10 +3,12 @@ package submit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/event"
@@ -69,6 +71,9 @@ func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt 
 		return Receipt{}, err
 	}
 	task, err := newTask(ctx, inForce, submission)
+	if errors.Is(err, problem.ErrForbidden) && submission.Key != "" {
+		return s.repeatDenied(ctx, task, err)
+	}
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -86,6 +91,18 @@ func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt 
 		task.announceApprovals(ctx, tx)
 		return memory.Write(ctx, tx.Queries, task.memory, task.parts...)
 	})
+	return receipt, err
+}
+
+// repeatDenied answers a submission that is denied now, but may be that of a task which was allowed when it was new.
+func (s *Submitter) repeatDenied(ctx context.Context, task *newTaskRows, denied error) (receipt Receipt, err error) {
+	err = s.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		receipt, err = repeat(ctx, tx, task)
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, problem.ErrInvalid) {
+		return Receipt{}, denied
+	}
 	return receipt, err
 }
 

@@ -100,8 +100,8 @@ func (u *Undoer) allow(ctx context.Context, task query.Task, caller string, chan
 	}
 	wanted := map[manifest.Ref]map[string]any{}
 	for _, object := range before {
-		var content map[string]any
-		if err := json.Unmarshal(object.JSON(), &content); err != nil {
+		content, err := policy.Object(object.JSON())
+		if err != nil {
 			return fmt.Errorf("read %s back: %w", object.Ref, err)
 		}
 		wanted[object.Ref.Identity()] = content
@@ -122,23 +122,22 @@ func (u *Undoer) allow(ctx context.Context, task query.Task, caller string, chan
 	return nil
 }
 
-// Await waits, for a while, until a request is carried out.
-func (u *Undoer) Await(ctx context.Context, id uuid.UUID) (api.Undo, error) {
+// Await waits, for a while, until a request is carried out, and says how it stands then.
+func (u *Undoer) Await(ctx context.Context, undo api.Undo) (api.Undo, error) {
 	ctx, cancel := context.WithTimeout(ctx, undoWait)
 	defer cancel()
 	tick := time.NewTicker(undoLook)
 	defer tick.Stop()
-	var last query.Undo
 	for {
-		row, err := query.New(u.pool).GetUndo(ctx, id)
+		row, err := query.New(u.pool).GetUndo(ctx, undo.UndoID)
 		switch {
-		case err == nil:
-			last = row
-		case ctx.Err() == nil:
-			return api.Undo{}, fmt.Errorf("read undo %s: %w", id, postgres.Classify(err))
+		case ctx.Err() != nil:
+			return undo, nil // Its time is up; the request is stored.
+		case err != nil:
+			return api.Undo{}, fmt.Errorf("read undo %s: %w", undo.UndoID, postgres.Classify(err))
 		}
-		if last.FinishedAt != nil || ctx.Err() != nil {
-			return undoOf(last)
+		if undo, err = undoOf(row); err != nil || undo.FinishedAt != nil {
+			return undo, err
 		}
 		select {
 		case <-tick.C:

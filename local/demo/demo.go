@@ -45,7 +45,7 @@ type TaskResult struct {
 	TaskID     uuid.UUID      `json:"taskId"`
 	Status     api.TaskStatus `json:"status"`
 	Events     int            `json:"events"`     // that its agents reported
-	Artifacts  int            `json:"artifacts"`  // verified ones
+	Artifacts  int            `json:"artifacts"`  // verified ones that the agent announced
 	DiffDigest string         `json:"diffDigest"` // "sha256:" and 64 hexadecimal digits
 	MemoryUsed int            `json:"memoryUsed"` // memories in its last prompt
 }
@@ -109,7 +109,7 @@ func withCause(ctx context.Context, err error) error {
 
 func (o outcome) result() TaskResult {
 	r := TaskResult{
-		TaskID: o.task.TaskID, Status: o.task.Status, Events: len(o.events), Artifacts: len(o.task.Artifacts),
+		TaskID: o.task.TaskID, Status: o.task.Status, Events: len(o.events), Artifacts: announced(o.task),
 		MemoryUsed: len(memoriesOf(o.task, o.task.Attempt)),
 	}
 	if o.task.Diff != nil {

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -17,6 +18,9 @@ const (
 	labelControllerUID = "batch.kubernetes.io/controller-uid"
 	legacyJobName      = "job-name"
 )
+
+// deadlineMessage is what a Job says that ran past its deadline.
+const deadlineMessage = "Job was active longer than specified deadline"
 
 const defaultGraceSeconds = int64(30)
 
@@ -127,7 +131,27 @@ func condition(kind batchv1.JobConditionType, reason, message string, at metav1.
 	}
 }
 
-func jobFinished(job *batchv1.Job) bool { return len(job.Status.Conditions) > 0 }
+func jobFinished(job *batchv1.Job) bool {
+	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed
+	})
+}
+
+// announceDeadline says of a Job that its pod is being ended because of its deadline.
+func announceDeadline(t *transaction, pod *corev1.Pod) error {
+	k, uid, owned := jobOf(pod)
+	job := &batchv1.Job{}
+	if !owned {
+		return nil
+	}
+	if err := t.get(k, job); err != nil || job.UID != uid || len(job.Status.Conditions) > 0 {
+		return ignoreNotFound(err)
+	}
+	job.Status.Conditions = []batchv1.JobCondition{
+		condition(batchv1.JobFailureTarget, batchv1.JobReasonDeadlineExceeded, deadlineMessage, metav1.Now()),
+	}
+	return t.put(jobResource, job)
+}
 
 // jobOf returns the key and the UID of the Job that owns a pod.
 func jobOf(pod *corev1.Pod) (key, types.UID, bool) {

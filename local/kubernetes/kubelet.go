@@ -118,6 +118,15 @@ func (k *kubelet) close() {
 func (k *kubelet) live(ctx context.Context, pod *corev1.Pod) {
 	ctx, cancel := k.withDeadline(ctx, pod)
 	defer cancel()
+	announced := context.AfterFunc(ctx, func() {
+		if !errors.Is(context.Cause(ctx), errDeadlineExceeded) {
+			return
+		}
+		if err := k.store.update(func(t *transaction) error { return announceDeadline(t, pod) }); err != nil {
+			k.logger.Error("kubernetes: cannot write that a Job is past its deadline", "pod", pod.Name, "error", err)
+		}
+	})
+	defer announced()
 	ended, err := k.execute(ctx, pod)
 	if errors.Is(err, errPlatformStopped) {
 		return

@@ -128,7 +128,7 @@ func settleJob(t *transaction, pod *corev1.Pod, ended corev1.ContainerStateTermi
 	const limit = "Job has reached the specified backoff limit"
 	switch {
 	case errors.Is(cause, errDeadlineExceeded):
-		failJob(job, batchv1.JobReasonDeadlineExceeded, "Job was active longer than specified deadline")
+		failJob(job, batchv1.JobReasonDeadlineExceeded, deadlineMessage)
 	case cause != nil:
 		failJob(job, batchv1.JobReasonBackoffLimitExceeded, limit+": "+cause.Error())
 	case ended.ExitCode != 0:

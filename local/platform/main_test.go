@@ -43,7 +43,7 @@ func buildPrograms() (string, error) {
 	const module = "github.com/graf-run/graf/"
 	arguments := []string{
 		"build", "-buildvcs=false", "-o", folder + string(filepath.Separator),
-		module + "examples/cmd/manifest-agent", module + "local/cmd/graf-embeddings",
+		module + "examples/cmd/manifest-agent", module + "e2e/cmd/e2e-agent", module + "local/cmd/graf-embeddings",
 	}
 	for _, name := range functionNames {
 		arguments = append(arguments, module+"functions/"+name+"/cmd/"+name)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/graf-run/graf/local/services"
 	"github.com/graf-run/graf/shared/api"
-	"github.com/graf-run/graf/shared/event"
 )
 
 // temporalServer is a real Temporal server of the test's own.
@@ -61,37 +60,19 @@ func startOnTemporal(t *testing.T, tick time.Duration, settings ...string) *syst
 	return s
 }
 
-// TestTemporal runs tasks on Temporal as TestPipeline does without, and no sweep helps.
+// TestTemporal runs on Temporal what TestModes has not, and no sweep helps.
 func TestTemporal(t *testing.T) {
 	t.Parallel()
 	s := startOnTemporal(t, time.Hour, "GRAF_SLOTS_PER_NAMESPACE=1", "GRAF_STREAM_POLL=1m")
 	for name, test := range map[string]func(*testing.T, *system){
-		"a task is done and teaches the next":          testTeaches,
-		"a failed attempt explains itself to the next": testSecondAttempt,
-		"a queued task is cancelled":                   testCancelQueued,
-		"a running task is cancelled":                  testCancelRunning,
-		"an agent that ignores SIGTERM is timed out":   testTimeout,
-		"a silent death has a reason":                  testSilentDeath,
-		"a task without callbacks succeeds":            testNoCallbacks,
-		"a killed worker goes on":                      testKilledWorker,
+		"a task is done and teaches the next": testTeaches,
+		"a queued task is cancelled":          testCancelQueued,
+		"a killed worker goes on":             testKilledWorker,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, s)
 		})
-	}
-}
-
-func testNoCallbacks(t *testing.T, s *system) {
-	created := s.submit(t, shell("Say nothing.", "true"))
-	task := s.awaitStatus(t, created.TaskID, api.TaskStatusSucceeded)
-	if len(task.Attempts) != 1 || task.OrchestrationMode != api.OrchestrationModeTemporal {
-		t.Errorf("%d attempts by %s", len(task.Attempts), task.OrchestrationMode)
-	}
-	if !slices.ContainsFunc(s.events.about(created.TaskID.String()), func(e event.Event) bool {
-		return e.Type() == event.TypeExecutionRequested
-	}) {
-		t.Error("its execution was not requested")
 	}
 }
 
@@ -116,6 +97,32 @@ func testKilledWorker(t *testing.T, s *system) {
 func TestTemporalReplay(t *testing.T) {
 	t.Parallel()
 	testReplay(t, startOnTemporal(t, 0))
+}
+
+// TestTemporalOutage has Temporal away while a workflow waits for its Job's end, and
+// another for its start. Both go on when it is back, and no sweep helps.
+func TestTemporalOutage(t *testing.T) {
+	t.Parallel()
+	temporal := startTemporal(t)
+	line := newLine(t, temporal.address)
+	s := startWith(t, Config{
+		Services:        services.Config{DataFolder: dataFolder(t), Dependencies: services.Local, Ephemeral: true},
+		TemporalAddress: line.address, Tick: time.Hour,
+	}, "GRAF_TEMPORAL_NAMESPACE="+temporal.namespace, "GRAF_SLOTS_LAUNCH_LEASE=5m") // the sweep would renew one that is over
+	s.mode = api.OrchestrationModeTemporal
+	running := s.submit(t, shell("End while Temporal is away.", waitForGate, "GATE", s.note("outage.gate"))).TaskID
+	s.awaitStatus(t, running, api.TaskStatusRunning)
+	line.cut()
+	waiting := s.submit(t, shell("Begin while Temporal is away.", "true")).TaskID
+	touch(t, s.note("outage.gate"))
+	line.awaitAttempts(t, 5) // the worker has tried, and so have those who bring it events
+	s.awaitStatus(t, running, api.TaskStatusRunning)
+	line.restore()
+	for _, id := range []uuid.UUID{running, waiting} {
+		if task := s.awaitStatus(t, id, api.TaskStatusSucceeded); len(task.Attempts) != 1 {
+			t.Errorf("task %s has %d attempts", id, len(task.Attempts))
+		}
+	}
 }
 
 // TestTemporalAway takes the worker away for good while a Job runs: the sweep

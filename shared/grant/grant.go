@@ -28,6 +28,17 @@ type Grant struct {
 	// Checked are those that are allowed for some objects, or once approved: they are for the action service alone,
 	// which asks the policy each time.
 	Checked []string `json:"checked,omitempty"`
+	// Unread is whether the target is not to be read without more ado: somebody has to approve that, or some of all that
+	// it names are denied. It is in no snapshot then, which the agent is given.
+	Unread bool `json:"unread,omitempty"`
+}
+
+// Reading is the verb that reads the target: get if it has a name, list if not.
+func (g Grant) Reading() string {
+	if g.Name == "" {
+		return "list"
+	}
+	return "get"
 }
 
 // All are the verbs that are allowed in some way.
@@ -46,11 +57,7 @@ func Parse(stored []byte) ([]Grant, error) {
 func Readable(grants []Grant) []Target {
 	var targets []Target
 	for _, g := range grants {
-		verb := "get"
-		if g.Name == "" {
-			verb = "list"
-		}
-		if slices.Contains(g.All(), verb) {
+		if !g.Unread && slices.Contains(g.All(), g.Reading()) {
 			targets = append(targets, g.Target)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 )
 
@@ -140,14 +139,9 @@ func (d *discovery) ask(ctx context.Context, path string) (discoveryList, error)
 
 // newDiscovery makes no request yet.
 func newDiscovery(settings *rest.Config) (*discovery, error) {
-	settings = dynamic.ConfigFor(settings)
-	client, err := rest.HTTPClientFor(settings)
+	asker, err := newRaw(settings)
 	if err != nil {
-		return nil, fmt.Errorf("kubernetes client: %w", err)
-	}
-	asker, err := rest.UnversionedRESTClientForConfigAndClient(settings, client)
-	if err != nil {
-		return nil, fmt.Errorf("kubernetes client: %w", err)
+		return nil, err
 	}
 	return &discovery{client: asker}, nil
 }

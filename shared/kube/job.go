@@ -26,6 +26,7 @@ func ParseJob(job *unstructured.Unstructured) (Observation, error) {
 		return Observation{}, err
 	}
 	observation.StartedAt = timeAt(job.Object, "status", "startTime")
+	observation.Running = number(job, "status", "ready") > 0
 	conditions, _, _ := unstructured.NestedSlice(job.Object, "status", "conditions")
 	for _, condition := range conditions {
 		if fields, ok := condition.(object); ok && fields["status"] == "True" {
@@ -39,7 +40,7 @@ func ParseJob(job *unstructured.Unstructured) (Observation, error) {
 }
 
 // apply takes over a condition that is true. FailureTarget and SuccessCriteriaMet only announce the end: the pods may
-// still run, so they are not taken for it.
+// still run, so they are not taken for it. Of a deadline, FailureTarget says that the pods are being ended.
 func (o *Observation) apply(condition object) {
 	reason, _ := condition["reason"].(string)
 	switch {
@@ -49,6 +50,9 @@ func (o *Observation) apply(condition object) {
 		o.Phase = PhaseDeadlineExceeded
 	case condition["type"] == "Failed":
 		o.Phase = PhaseFailed
+	case condition["type"] == "FailureTarget" && reason == reasonDeadline:
+		o.Overdue = true
+		return
 	default:
 		return
 	}

@@ -3,6 +3,8 @@ package kube
 import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/graf-run/graf/shared/manifest"
 )
 
 // The kinds of executions.
@@ -53,6 +55,11 @@ func kindNamed(name string) executionKind {
 }
 
 func (e Execution) kind() executionKind { return kindNamed(e.Kind) }
+
+// Ref names the execution as a resource.
+func (e Execution) Ref() manifest.Ref {
+	return manifest.Ref{APIVersion: e.kind().apiVersion(), Kind: e.kind().name, Namespace: e.Namespace, Name: e.Name}
+}
 
 // String names the execution for errors.
 func (e Execution) String() string { return e.kind().name + " " + e.Namespace + "/" + e.Name }

@@ -96,7 +96,8 @@ func TestParseJob(t *testing.T) {
 		"failed":    {failed("Failed", "BackoffLimitExceeded"), kube.PhaseFailed, "BackoffLimitExceeded"},
 		"deadline":  {failed("Failed", "DeadlineExceeded"), kube.PhaseDeadlineExceeded, "DeadlineExceeded"},
 		// The pods still run when these are set.
-		"failing":    {failed("FailureTarget", "DeadlineExceeded"), kube.PhaseActive, ""},
+		"failing":    {failed("FailureTarget", "BackoffLimitExceeded"), kube.PhaseActive, ""},
+		"overdue":    {failed("FailureTarget", "DeadlineExceeded"), kube.PhaseActive, ""},
 		"succeeding": {failed("SuccessCriteriaMet", "CompletionsReached"), kube.PhaseActive, ""},
 		"not true":   {`{"conditions": [{"type": "Failed", "status": "False"}]}`, kube.PhaseActive, ""},
 		"odd":        {`{"conditions": [3, {"type": 4, "status": "True"}], "startTime": 5}`, kube.PhaseActive, ""},
@@ -104,7 +105,8 @@ func TestParseJob(t *testing.T) {
 		got, err := kube.ParseJSON([]byte(job(c.status)))
 		want := kube.Execution{Kind: "Job", Name: "codex-t-2", Namespace: "graf", UID: "u"}
 		if err != nil || got.Phase != c.phase || got.Reason != c.reason || got.Execution != want ||
-			got.TaskID != "t" || got.Attempt != 2 || got.FinishedAt.IsZero() == got.Finished() {
+			got.TaskID != "t" || got.Attempt != 2 || got.FinishedAt.IsZero() == got.Finished() ||
+			got.Stopping() != (name == "overdue") {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}

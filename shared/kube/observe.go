@@ -32,9 +32,17 @@ type Observation struct {
 	// Workflow. What the container itself left is in its Termination.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Running says that the attempt's pod runs, and not only that there is to be one.
+	Running bool `json:"running,omitempty"`
 	// Deleting says that the execution's removal has been asked for.
 	Deleting bool `json:"deleting,omitempty"`
+	// Overdue says that a Job that is active yet has run past its deadline: its pods are being ended, and are gone once
+	// the phase is final.
+	Overdue bool `json:"overdue,omitempty"`
 }
+
+// Stopping reports whether the pods of an active execution are being ended.
+func (o Observation) Stopping() bool { return o.Phase == PhaseActive && (o.Deleting || o.Overdue) }
 
 // Finished reports whether the phase is final.
 func (o Observation) Finished() bool { return o.Phase != PhaseActive }

@@ -78,7 +78,7 @@ func Identities(taskID string, attempt int, namespace string, grants []grant.Gra
 // object more is a request more before a task starts. What exists is left as it is, so that it can be repeated.
 // Kubernetes lets nobody grant what they may not do themselves: that is ErrForbidden.
 func (c *Client) Grant(ctx context.Context, specs ...RightsSpec) error {
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // that lets what is under way go on, as Snapshot does
 	for _, alike := range groupByRights(specs) {
 		first := alike[0]
 		rules, err := c.rules(ctx, first.Rights)
@@ -124,7 +124,9 @@ func (c *Client) ensure(ctx context.Context, o *unstructured.Unstructured) error
 }
 
 // Revoke removes what Grant made for an attempt: the service accounts in one namespace, and what gave them rights in the
-// others, of which "" is the whole cluster. What is gone is no error.
+// others, of which "" is the whole cluster. What is gone is no error. One namespace in which the caller may do nothing, and so
+// has given nothing, does not keep the rights in the others; it is ErrForbidden in the end. The service accounts are left,
+// for another Revoke to be known by, if anything else went wrong.
 func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, accounts string, namespaces []string) error {
 	options := metav1.ListOptions{LabelSelector: fmt.Sprintf("%s=%s,%s=%s,%s=%d",
 		LabelManagedBy, ManagedBy, LabelTaskID, taskID, LabelAttempt, attempt)}
@@ -137,6 +139,7 @@ func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, account
 		}
 		return nil
 	}
+	var failures []error
 	for _, namespace := range namespaces {
 		// Bindings go first: without them the rest gives no rights.
 		resources := []schema.GroupVersionResource{roleBindings, roles}
@@ -145,11 +148,14 @@ func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, account
 		}
 		for _, resource := range resources {
 			if err := remove(resource, namespace); err != nil {
-				return err
+				failures = append(failures, err)
 			}
 		}
 	}
-	return remove(serviceAccounts, accounts)
+	if slices.ContainsFunc(failures, func(err error) bool { return !errors.Is(err, ErrForbidden) }) {
+		return errors.Join(failures...)
+	}
+	return errors.Join(append(failures, remove(serviceAccounts, accounts))...)
 }
 
 // Identity is a service account that Grant made.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/validation/path"
@@ -39,11 +40,19 @@ type Snapshot struct {
 // [manifest.New]. A target of a kind that the API server does not serve is absent.
 func (c *Client) Snapshot(ctx context.Context, targets []Target, salt []byte) (Snapshot, error) {
 	read := make([]Snapshot, len(targets))
-	group, ctx := errgroup.WithContext(ctx)
+	// Once one read has failed no other begins. Those under way are not cut off: client-go would write of each, past the
+	// structured log, that its answer could not be read.
+	var group errgroup.Group
+	var failed atomic.Bool
 	group.SetLimit(readers)
 	for i, target := range targets {
 		group.Go(func() (err error) {
-			read[i], err = c.read(ctx, target, salt)
+			if failed.Load() {
+				return nil
+			}
+			if read[i], err = c.read(ctx, target, salt); err != nil {
+				failed.Store(true)
+			}
 			return err
 		})
 	}

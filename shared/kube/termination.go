@@ -32,13 +32,21 @@ type Termination struct {
 // newest that failed, or else from the newest. The pod is gone, and the answer ErrNotFound, once a Job was deleted, ran past
 // its deadline or outlived its time to live, or a Workflow was deleted, outlived its own or is set to collect its pods.
 func (c *Client) Termination(ctx context.Context, execution Execution) (Termination, error) {
+	pod, err := c.pod(ctx, execution)
+	if err != nil {
+		return Termination{}, err
+	}
+	return parsePod(pod, execution.kind().container), nil
+}
+
+// pod is the one that Termination and Log tell of.
+func (c *Client) pod(ctx context.Context, execution Execution) (*unstructured.Unstructured, error) {
 	operation := "list pods of " + execution.String()
-	kind := execution.kind()
 	list, err := c.dynamic.Resource(pods).Namespace(execution.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: kind.podLabel + "=" + execution.Name,
+		LabelSelector: execution.kind().podLabel + "=" + execution.Name,
 	})
 	if err != nil {
-		return Termination{}, classify(operation, err)
+		return nil, classify(operation, err)
 	}
 	var chosen *unstructured.Unstructured
 	for i := range list.Items {
@@ -47,9 +55,9 @@ func (c *Client) Termination(ctx context.Context, execution Execution) (Terminat
 		}
 	}
 	if chosen == nil {
-		return Termination{}, fmt.Errorf("%s: %w: there is none", operation, ErrNotFound)
+		return nil, fmt.Errorf("%s: %w: there is none", operation, ErrNotFound)
 	}
-	return parsePod(chosen, kind.container), nil
+	return chosen, nil
 }
 
 func tellsMore(pod, than *unstructured.Unstructured) bool {

@@ -153,6 +153,9 @@ func ParseWorkflow(workflow *unstructured.Unstructured) (Observation, error) {
 	status, _, _ := unstructured.NestedMap(workflow.Object, "status")
 	observation.StartedAt = timeAt(status, "startedAt")
 	phase, _ := status["phase"].(string)
+	if c, ok := condition(workflow, "PodRunning"); ok {
+		observation.Running = c.status == "True"
+	}
 	switch phase {
 	case "Succeeded":
 		observation.Phase = PhaseSucceeded

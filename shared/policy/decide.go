@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -118,26 +119,28 @@ func (p *Policy) Decide(a Action) Decision {
 		variables[varObject] = a.Object
 	}
 	var notes []string
-	for _, r := range rules {
-		for i := range r.resources {
-			e := &r.resources[i]
-			if !e.matches(a.Verb, a.Resource) {
-				continue
-			}
-			held, err := e.when.holds(variables)
-			if err != nil {
-				notes = append(notes, fmt.Sprintf("the condition of %s could not be evaluated: %v", e.place, err))
-				held = !e.allow // What might deny does.
-			}
-			if !held {
-				continue
-			}
-			if a.Force && e.allow && !e.force {
-				notes = append(notes, fmt.Sprintf("%s does not allow force", e.place))
-				continue
-			}
-			return p.decision(e.allow, e.place, e.line, e.approval, a.Verb+" "+a.Resource.String())
+	var withheld *compiledResource // some of all that are asked for
+	for e := range matching(rules, a.Verb, a.Resource) {
+		held, err := e.when.holds(variables)
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("the condition of %s could not be evaluated: %v", e.place, err))
+			held = e.mayHold(a.Resource)
 		}
+		if !held {
+			continue
+		}
+		if a.Force && e.allow && !e.force {
+			notes = append(notes, fmt.Sprintf("%s does not allow force", e.place))
+			continue
+		}
+		switch {
+		case e.allow && withheld != nil:
+			e = withheld
+		case e.allow && e.partOf(a.Resource, err):
+			withheld = e
+			continue
+		}
+		return p.decision(e.allow, e.place, e.line, e.approval, a.Verb+" "+a.Resource.String())
 	}
 	return p.none(a.Verb+" "+a.Resource.String(), a.Task, notes)
 }
@@ -171,15 +174,43 @@ func (p *Policy) none(what string, t Task, notes []string) Decision {
 	return Decision{Reason: reason, Version: p.Version}
 }
 
+// matching are the entries that name a verb and a resource, in their order.
+func matching(rules []*compiledRule, verb string, r Resource) iter.Seq[*compiledResource] {
+	return func(yield func(*compiledResource) bool) {
+		for _, rule := range rules {
+			for i := range rule.resources {
+				if e := &rule.resources[i]; e.matches(verb, r) && !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (e *compiledResource) matches(verb string, r Resource) bool {
 	if r.Namespace == "" && !e.clusterScoped || r.Namespace != "" && !e.namespaces.match(r.Namespace) {
 		return false
 	}
-	// All of a kind is matched only by what allows every name.
-	if r.Name == "" && !slices.Contains(e.names, "*") || r.Name != "" && !e.names.match(r.Name) {
+	// All of a kind is matched only by what allows every name, and by what denies or withholds any.
+	if r.Name == "" && !e.everyName() && e.opens() || r.Name != "" && !e.names.match(r.Name) {
 		return false
 	}
 	return e.verbs.match(verb) && e.apiGroups.match(r.APIGroup) && e.kinds.match(r.Kind)
+}
+
+// opens says whether the entry allows what it matches, without more ado.
+func (e *compiledResource) opens() bool { return e.allow && e.approval == nil }
+
+func (e *compiledResource) everyName() bool { return slices.Contains(e.names, "*") }
+
+// mayHold says whether an entry counts whose condition could not be evaluated. What might deny does; and where all of a
+// kind are asked for what might be for some of them to be approved is.
+func (e *compiledResource) mayHold(r Resource) bool { return !e.allow || r.Name == "" && !e.opens() }
+
+// partOf says whether the entry is about some of r only, which is all of a kind. err is that of its condition, which may
+// be one on the name.
+func (e *compiledResource) partOf(r Resource, err error) bool {
+	return r.Name == "" && (err != nil || !e.everyName())
 }
 
 // Execute says whether a task's agent may be run like this.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/graf-run/graf/shared/grant"
@@ -36,8 +37,15 @@ func (p *Policy) Grants(t Task, targets []grant.Target) []grant.Grant {
 			case never:
 			}
 		}
+		grants[i].Unread = !p.reads(t, grants[i], r)
 	}
 	return grants
+}
+
+// reads says whether a target that may be read in some way may be so now, by whoever knows it by this alone.
+func (p *Policy) reads(t Task, g grant.Grant, r Resource) bool {
+	verb := g.Reading()
+	return !slices.Contains(g.Checked, verb) || p.Decide(Action{Task: t, Verb: verb, Resource: r}).Allowed
 }
 
 type certainty int
@@ -48,32 +56,28 @@ const (
 	always
 )
 
-// known walks the entries like Decide does, past those whose answer depends on the object.
+// known walks the entries like Decide does, past those whose answer depends on the object, or on a name that is not
+// known yet.
 func known(rules []*compiledRule, verb string, r Resource, variables map[string]any) certainty {
 	depends, mayAllow := false, false
-	for _, rule := range rules {
-		for i := range rule.resources {
-			e := &rule.resources[i]
-			if !e.matches(verb, r) {
-				continue
-			}
-			if e.when.needsObject {
-				depends, mayAllow = true, mayAllow || e.allow
-				continue
-			}
-			held, err := e.when.holds(variables)
-			if err != nil {
-				held = !e.allow
-			}
-			if !held {
-				continue
-			}
-			switch {
-			case !e.allow && mayAllow, e.allow && (depends || e.approval != nil):
-				return sometimes
-			case e.allow:
-				return always
-			}
+	for e := range matching(rules, verb, r) {
+		if e.when.needsObject {
+			depends, mayAllow = true, mayAllow || e.allow && !e.partOf(r, nil)
+			continue
+		}
+		held, err := e.when.holds(variables)
+		if err != nil {
+			held = e.mayHold(r)
+		}
+		switch {
+		case !held:
+		case e.partOf(r, err): // It is for each of them to be decided by its name.
+			depends = true
+		case !e.allow && mayAllow, e.allow && (depends || e.approval != nil):
+			return sometimes
+		case e.allow:
+			return always
+		default:
 			return never
 		}
 	}

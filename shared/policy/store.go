@@ -37,6 +37,7 @@ type Store struct {
 	mutex   sync.Mutex
 	read    time.Time
 	text    string // what was last read from the file
+	unread  bool   // whether the file could not be read then
 	current *Policy
 	fault   error
 }
@@ -71,11 +72,13 @@ func (s *Store) reload(ctx context.Context) error {
 		err = fmt.Errorf("there is no policy at %s (GRAF_POLICY_FILE)", s.file)
 	}
 	if err != nil {
+		s.unread = true
 		return s.keep(ctx, "", err)
 	}
-	if s.current != nil && string(text) == s.text {
+	if s.current != nil && !s.unread && string(text) == s.text {
 		return nil
 	}
+	s.unread = false
 	parsed, err := Parse(text)
 	if err != nil {
 		return s.keep(ctx, string(text), err)

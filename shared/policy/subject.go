@@ -1,5 +1,7 @@
 package policy
 
+import "k8s.io/apimachinery/pkg/util/json"
+
 // Task is on whose behalf something is done.
 type Task struct {
 	// Caller is the name of who submitted it.
@@ -46,8 +48,13 @@ func (r Resource) String() string {
 	return kind + " " + name
 }
 
+// variables has no name where all of a kind are meant: what a condition says of one of them cannot be told then.
 func (r Resource) variables() map[string]any {
-	return map[string]any{"apiGroup": r.APIGroup, "kind": r.Kind, "namespace": r.Namespace, "name": r.Name}
+	variables := map[string]any{"apiGroup": r.APIGroup, "kind": r.Kind, "namespace": r.Namespace}
+	if r.Name != "" {
+		variables["name"] = r.Name
+	}
+	return variables
 }
 
 // Verbs of the Kubernetes API that a policy can allow, as RBAC has them.
@@ -64,6 +71,13 @@ const (
 // Verbs are all of them.
 func Verbs() []string {
 	return []string{VerbGet, VerbList, VerbWatch, VerbCreate, VerbUpdate, VerbPatch, VerbDelete}
+}
+
+// Object decodes a manifest for an Action: whole numbers are such, as Kubernetes reads them, which conditions count on.
+func Object(text []byte) (map[string]any, error) {
+	var object map[string]any
+	err := json.Unmarshal(text, &object)
+	return object, err
 }
 
 // Action is something that a task is about to do with a resource.

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -51,11 +52,17 @@ func settingsFromEnvironment() settings {
 	return s
 }
 
-// localOverlay uses the servers on the node.
-const localOverlay = "deploy/overlays/local"
+// localOverlay uses the servers on the node, and so does that of the end-to-end
+// tests, which is made of it.
+const (
+	localOverlay = "deploy/overlays/local"
+	testsOverlay = "deploy/overlays/e2e"
+)
 
 // usesNode says whether the node's servers are used.
-func (s settings) usesNode() bool { return filepath.Clean(s.overlay) == localOverlay }
+func (s settings) usesNode() bool {
+	return slices.Contains([]string{localOverlay, testsOverlay}, filepath.Clean(s.overlay))
+}
 
 func orDefault(value, fallback string) string {
 	if value == "" {

@@ -47,10 +47,16 @@ func (d *deployment) deployWorker(ctx context.Context) error {
 	return poll(ctx, 2*time.Minute, func() (bool, error) {
 		o, err := d.cluster.get(ctx, "deployments.apps", d.worker.Name())
 		return err == nil && rolledOut(o), err
-	}, func() error {
-		return errors.Join(errors.New("graf-worker is not ready after two minutes"),
-			d.cannotStart(ctx, "app.kubernetes.io/name=graf-worker"))
-	})
+	}, func() error { return d.workerIsLate(ctx) })
+}
+
+// workerIsLate says why the worker is not ready.
+func (d *deployment) workerIsLate(ctx context.Context) error {
+	why := d.cannotStart(ctx, "app.kubernetes.io/name=graf-worker")
+	if why == nil {
+		why = errors.New("see cluster/kubectl.sh logs --namespace " + namespace + " deployment/graf-worker")
+	}
+	return fmt.Errorf("graf-worker is not ready after two minutes: %w", why)
 }
 
 // configDigest is of the ConfigMaps that the worker reads when it starts: when one

@@ -1,5 +1,6 @@
-// Command e2e-agent is the agent, and the other programs, that the end-to-end
-// tests run in pods. Its first argument says what it does.
+// Command e2e-agent is the agent, and the other programs, that tests run: the
+// end-to-end tests in pods, those of the local platform as processes. Its first
+// argument says what it does.
 package main
 
 import (
@@ -23,7 +24,10 @@ func main() {
 
 func run(ctx context.Context, arguments []string) error {
 	if len(arguments) == 0 {
-		return errors.New("say what to do: work, hang, grow, call or act")
+		return errors.New("say what to do: work, hang, grow, call, act or rest, or a behaviour of the conformance suite")
+	}
+	if behave, ok := behaviours[arguments[0]]; ok {
+		return behave(ctx, arguments[1:])
 	}
 	switch arguments[0] {
 	case "work":
@@ -36,6 +40,8 @@ func run(ctx context.Context, arguments []string) error {
 		return call(ctx, os.Getenv("CALLS"))
 	case "act":
 		return act(ctx, os.Getenv("STEPS"))
+	case "rest":
+		return nil
 	}
 	return fmt.Errorf("unknown: %s", arguments[0])
 }

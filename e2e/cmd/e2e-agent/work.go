@@ -50,25 +50,39 @@ func passed(ctx context.Context, gate string) (bool, error) {
 }
 
 func report(ctx context.Context, kind string, content any, patient bool) error {
-	body, err := json.Marshal(map[string]any{"eventId": rand.Text(), "eventType": kind, "content": content})
+	body, err := newReport(kind, content)
 	if err != nil {
 		return err
 	}
+	_, err = post(ctx, os.Getenv("GRAF_CALLBACK_URL"), body, patient)
+	return err
+}
+
+// newReport is the body of a report with an event id of its own.
+func newReport(kind string, content any) (string, error) {
+	body, err := json.Marshal(map[string]any{"eventId": rand.Text(), "eventType": kind, "content": content})
+	return string(body), err
+}
+
+// post sends a report and gives the answer. A patient agent tries again when there is none.
+func post(ctx context.Context, url, body string, patient bool) (answer string, err error) {
 	r := request{
-		Method: http.MethodPost, URL: os.Getenv("GRAF_CALLBACK_URL"), Token: os.Getenv("GRAF_CALLBACK_TOKEN"),
-		Type: "application/json", Body: string(body),
+		Method: http.MethodPost, URL: url, Token: os.Getenv("GRAF_CALLBACK_TOKEN"), Type: "application/json", Body: body,
 	}
-	return again(ctx, func() (bool, error) {
-		status, answer, err := send(ctx, http.DefaultClient, r)
+	err = again(ctx, func() (bool, error) {
+		var status int
+		var err error
+		status, answer, err = send(ctx, http.DefaultClient, r)
 		switch {
 		case err == nil && status < 300:
 			return true, nil
 		case err == nil:
-			err = fmt.Errorf("report %s: status %d: %s", kind, status, answer)
+			err = fmt.Errorf("report %s: status %d: %s", body, status, answer)
 		}
 		mayPass := status == 0 || status == http.StatusTooManyRequests || status >= 500
 		return !patient || !mayPass, err
 	})
+	return answer, err
 }
 
 // request is one to send.

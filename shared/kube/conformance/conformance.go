@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -84,6 +85,47 @@ func testEndings(t *testing.T, target Target) {
 		})
 	}
 	t.Run("deadline", func(t *testing.T) { testDeadline(t, target) })
+	t.Run("log", func(t *testing.T) { testLog(t, target) })
+}
+
+// testLog reads what a container wrote once it has ended, and of one that is deleted while it is being ended.
+func testLog(t *testing.T, target Target) {
+	t.Parallel()
+	ctx, client := Context(t), target.Client(t)
+	ended := Launch(t, client, target.Spec(`echo "to stdout"; echo "to stderr" >&2; exit 3`))
+	target.AwaitEnd(ctx, t, ended)
+	if log, err := readLog(ctx, client, ended); err != nil || !strings.Contains(log, "to stdout\n") || !strings.Contains(log, "to stderr\n") {
+		t.Errorf("got %q, %v", log, err)
+	}
+	spec := target.Spec("trap '' TERM; echo deaf; while :; do sleep 0.2; done")
+	spec.GracePeriod = 10 * time.Second
+	deaf := Launch(t, client, spec)
+	for log := ""; log != "deaf\n"; time.Sleep(100 * time.Millisecond) {
+		var err error
+		if log, err = readLog(ctx, client, deaf); ctx.Err() != nil {
+			t.Fatalf("the log of what runs: %q, %v", log, err)
+		}
+	}
+	if err := client.Delete(ctx, deaf); err != nil {
+		t.Fatal(err)
+	}
+	if log, err := readLog(ctx, client, deaf); err != nil || log != "deaf\n" {
+		t.Errorf("the log of what is being ended: %q, %v", log, err)
+	}
+	other := deaf
+	other.UID = "another"
+	if _, err := readLog(ctx, client, other); !errors.Is(err, kube.ErrNotFound) {
+		t.Errorf("the log of another execution of that name: %v, want %v", err, kube.ErrNotFound)
+	}
+}
+
+func readLog(ctx context.Context, client *kube.Client, execution kube.Execution) (string, error) {
+	stream, err := client.Log(ctx, execution)
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(stream)
+	return string(text), errors.Join(err, stream.Close())
 }
 
 func testDeadline(t *testing.T, target Target) {

@@ -11,3 +11,14 @@ WHERE id = @id AND status = 'pending';
 -- name: CountArtifacts :one
 -- CountArtifacts counts the task's artifacts that were verified.
 SELECT count(*) FROM codex_task_artifacts WHERE task_id = $1 AND status = 'verified';
+
+-- name: HasLog :one
+-- HasLog tells whether an attempt's log is kept.
+SELECT EXISTS (SELECT FROM codex_task_artifacts WHERE task_id = @task_id AND attempt = @attempt::smallint AND source = 'graf');
+
+-- name: InsertLog :execrows
+-- InsertLog notes that an attempt's log is kept, unless one is already.
+INSERT INTO codex_task_artifacts
+    (id, task_id, attempt, source, name, content_type, size_bytes, sha256, object_key, status, verified_at)
+VALUES (@id, @task_id, @attempt::smallint, 'graf', @name, @content_type, @size_bytes, @sha256, @object_key, 'verified', now())
+ON CONFLICT (task_id, attempt) WHERE source = 'graf' DO NOTHING;

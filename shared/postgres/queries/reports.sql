@@ -30,7 +30,7 @@ UPDATE codex_tasks SET last_event_sequence = @last_sequence, updated_by = @updat
 
 -- name: ListUploads :many
 -- ListUploads lists those artifacts of the events that were not checked yet.
-SELECT a.event_sequence, a.id, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key
+SELECT a.event_sequence::bigint AS event_sequence, a.id, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key
 FROM codex_task_artifacts a
 WHERE a.task_id = @task_id AND a.event_sequence = ANY(@sequences::bigint[]) AND a.status = 'pending'
 ORDER BY a.event_sequence, a.id;

@@ -17,10 +17,8 @@ ORDER BY live DESC, event_sequence DESC NULLS FIRST LIMIT 1;
 -- InsertLiveSnapshot stores what was read from the cluster, once for each
 -- attempt and type: the first reading is the right one.
 INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest, live, absent)
-SELECT @id, @task_id, @type::text, @attempt::smallint, @manifests::json, @digest, true, @absent
-WHERE NOT EXISTS (
-    SELECT FROM codex_task_snapshots
-    WHERE task_id = @task_id AND type = @type::text AND attempt = @attempt::smallint AND live);
+VALUES (@id, @task_id, @type, @attempt, @manifests, @digest, true, @absent)
+ON CONFLICT DO NOTHING;
 
 -- name: HasLiveSnapshot :one
 SELECT EXISTS (

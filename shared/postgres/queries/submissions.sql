@@ -83,11 +83,16 @@ SELECT * FROM (
 ) AS last ORDER BY created_at, id;
 
 -- name: ListVerifiedArtifacts :many
-SELECT a.id, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key, e.attempt
-FROM codex_task_artifacts a
-JOIN codex_task_events e ON e.task_id = a.task_id AND e.sequence = a.event_sequence
-WHERE a.task_id = @task_id AND a.status = 'verified'
-ORDER BY a.event_sequence, a.name, a.id LIMIT @max_rows;
+-- ListVerifiedArtifacts lists artifacts in the order of their events, then the
+-- logs, which a bound on the rows leaves out last.
+SELECT * FROM (
+    SELECT a.id, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key, a.source, a.event_sequence,
+           coalesce(a.attempt, e.attempt)::smallint AS attempt
+    FROM codex_task_artifacts a
+    LEFT JOIN codex_task_events e ON e.task_id = a.task_id AND e.sequence = a.event_sequence
+    WHERE a.task_id = @task_id AND a.status = 'verified'
+    ORDER BY a.source DESC, a.event_sequence, a.attempt, a.name, a.id LIMIT @max_rows
+) AS listed ORDER BY source, event_sequence, attempt, name, id;
 
 -- name: CountTaskMemories :many
 -- CountTaskMemories tells how far the vectors of each part of a task are.

@@ -23,8 +23,56 @@ func (q *Queries) CountArtifacts(ctx context.Context, taskID uuid.UUID) (int64, 
 	return count, err
 }
 
+const hasLog = `-- name: HasLog :one
+SELECT EXISTS (SELECT FROM codex_task_artifacts WHERE task_id = $1 AND attempt = $2::smallint AND source = 'graf')
+`
+
+// HasLog tells whether an attempt's log is kept.
+func (q *Queries) HasLog(ctx context.Context, taskID uuid.UUID, attempt int16) (bool, error) {
+	row := q.db.QueryRow(ctx, hasLog, taskID, attempt)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const insertLog = `-- name: InsertLog :execrows
+INSERT INTO codex_task_artifacts
+    (id, task_id, attempt, source, name, content_type, size_bytes, sha256, object_key, status, verified_at)
+VALUES ($1, $2, $3::smallint, 'graf', $4, $5, $6, $7, $8, 'verified', now())
+ON CONFLICT (task_id, attempt) WHERE source = 'graf' DO NOTHING
+`
+
+type InsertLogParams struct {
+	ID          uuid.UUID
+	TaskID      uuid.UUID
+	Attempt     int16
+	Name        string
+	ContentType string
+	SizeBytes   int64
+	Sha256      []byte
+	ObjectKey   string
+}
+
+// InsertLog notes that an attempt's log is kept, unless one is already.
+func (q *Queries) InsertLog(ctx context.Context, arg InsertLogParams) (int64, error) {
+	result, err := q.db.Exec(ctx, insertLog,
+		arg.ID,
+		arg.TaskID,
+		arg.Attempt,
+		arg.Name,
+		arg.ContentType,
+		arg.SizeBytes,
+		arg.Sha256,
+		arg.ObjectKey,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const listPendingArtifacts = `-- name: ListPendingArtifacts :many
-SELECT id, task_id, event_sequence, name, content_type, size_bytes, sha256, object_key, status, status_reason, created_at, verified_at FROM codex_task_artifacts WHERE task_id = $1 AND status = 'pending' ORDER BY event_sequence
+SELECT id, task_id, event_sequence, name, content_type, size_bytes, sha256, object_key, status, status_reason, created_at, verified_at, source, attempt FROM codex_task_artifacts WHERE task_id = $1 AND status = 'pending' ORDER BY event_sequence
 `
 
 // ListPendingArtifacts lists artifacts whose upload was not checked yet.
@@ -50,6 +98,8 @@ func (q *Queries) ListPendingArtifacts(ctx context.Context, taskID uuid.UUID) ([
 			&i.StatusReason,
 			&i.CreatedAt,
 			&i.VerifiedAt,
+			&i.Source,
+			&i.Attempt,
 		); err != nil {
 			return nil, err
 		}

@@ -48,7 +48,7 @@ type Approval struct {
 type Artifact struct {
 	ID            uuid.UUID
 	TaskID        uuid.UUID
-	EventSequence int64
+	EventSequence *int64
 	Name          string
 	ContentType   string
 	SizeBytes     int64
@@ -58,6 +58,8 @@ type Artifact struct {
 	StatusReason  string
 	CreatedAt     time.Time
 	VerifiedAt    *time.Time
+	Source        string
+	Attempt       *int16
 }
 
 type Attempt struct {

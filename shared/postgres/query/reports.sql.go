@@ -129,7 +129,7 @@ func (q *Queries) InsertReport(ctx context.Context, arg InsertReportParams) erro
 }
 
 const listUploads = `-- name: ListUploads :many
-SELECT a.event_sequence, a.id, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key
+SELECT a.event_sequence::bigint AS event_sequence, a.id, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key
 FROM codex_task_artifacts a
 WHERE a.task_id = $1 AND a.event_sequence = ANY($2::bigint[]) AND a.status = 'pending'
 ORDER BY a.event_sequence, a.id

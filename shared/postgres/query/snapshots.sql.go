@@ -97,10 +97,8 @@ func (q *Queries) HasLiveSnapshot(ctx context.Context, taskID uuid.UUID, type_ s
 
 const insertLiveSnapshot = `-- name: InsertLiveSnapshot :exec
 INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest, live, absent)
-SELECT $1, $2, $3::text, $4::smallint, $5::json, $6, true, $7
-WHERE NOT EXISTS (
-    SELECT FROM codex_task_snapshots
-    WHERE task_id = $2 AND type = $3::text AND attempt = $4::smallint AND live)
+VALUES ($1, $2, $3, $4, $5, $6, true, $7)
+ON CONFLICT DO NOTHING
 `
 
 type InsertLiveSnapshotParams struct {

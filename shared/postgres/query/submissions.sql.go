@@ -418,23 +418,30 @@ func (q *Queries) ListTaskRecalls(ctx context.Context, taskID uuid.UUID, maxRows
 }
 
 const listVerifiedArtifacts = `-- name: ListVerifiedArtifacts :many
-SELECT a.id, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key, e.attempt
-FROM codex_task_artifacts a
-JOIN codex_task_events e ON e.task_id = a.task_id AND e.sequence = a.event_sequence
-WHERE a.task_id = $1 AND a.status = 'verified'
-ORDER BY a.event_sequence, a.name, a.id LIMIT $2
+SELECT id, name, content_type, size_bytes, sha256, object_key, source, event_sequence, attempt FROM (
+    SELECT a.id, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key, a.source, a.event_sequence,
+           coalesce(a.attempt, e.attempt)::smallint AS attempt
+    FROM codex_task_artifacts a
+    LEFT JOIN codex_task_events e ON e.task_id = a.task_id AND e.sequence = a.event_sequence
+    WHERE a.task_id = $1 AND a.status = 'verified'
+    ORDER BY a.source DESC, a.event_sequence, a.attempt, a.name, a.id LIMIT $2
+) AS listed ORDER BY source, event_sequence, attempt, name, id
 `
 
 type ListVerifiedArtifactsRow struct {
-	ID          uuid.UUID
-	Name        string
-	ContentType string
-	SizeBytes   int64
-	Sha256      []byte
-	ObjectKey   string
-	Attempt     int16
+	ID            uuid.UUID
+	Name          string
+	ContentType   string
+	SizeBytes     int64
+	Sha256        []byte
+	ObjectKey     string
+	Source        string
+	EventSequence *int64
+	Attempt       int16
 }
 
+// ListVerifiedArtifacts lists artifacts in the order of their events, then the
+// logs, which a bound on the rows leaves out last.
 func (q *Queries) ListVerifiedArtifacts(ctx context.Context, taskID uuid.UUID, maxRows int32) ([]ListVerifiedArtifactsRow, error) {
 	rows, err := q.db.Query(ctx, listVerifiedArtifacts, taskID, maxRows)
 	if err != nil {
@@ -451,6 +458,8 @@ func (q *Queries) ListVerifiedArtifacts(ctx context.Context, taskID uuid.UUID, m
 			&i.SizeBytes,
 			&i.Sha256,
 			&i.ObjectKey,
+			&i.Source,
+			&i.EventSequence,
 			&i.Attempt,
 		); err != nil {
 			return nil, err

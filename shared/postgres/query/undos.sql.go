@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 
 	"github.com/google/uuid"
+	"time"
 )
 
 const finishUndo = `-- name: FinishUndo :exec
@@ -73,6 +74,49 @@ func (q *Queries) InsertUndo(ctx context.Context, arg InsertUndoParams) (Undo, e
 		&i.FinishedAt,
 	)
 	return i, err
+}
+
+const listForgottenUndos = `-- name: ListForgottenUndos :many
+SELECT u.id, u.task_id, u.requested_by, u.dry_run, t.trace_parent
+FROM codex_undos u JOIN codex_tasks t ON t.id = u.task_id
+WHERE u.status = 'requested' AND u.requested_at < now() - $1::interval
+ORDER BY u.requested_at, u.id LIMIT $2
+`
+
+type ListForgottenUndosRow struct {
+	ID          uuid.UUID
+	TaskID      uuid.UUID
+	RequestedBy string
+	DryRun      bool
+	TraceParent string
+}
+
+// ListForgottenUndos lists requests that nobody has carried out for a while,
+// oldest first.
+func (q *Queries) ListForgottenUndos(ctx context.Context, minAge time.Duration, maxRows int32) ([]ListForgottenUndosRow, error) {
+	rows, err := q.db.Query(ctx, listForgottenUndos, minAge, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListForgottenUndosRow{}
+	for rows.Next() {
+		var i ListForgottenUndosRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.TaskID,
+			&i.RequestedBy,
+			&i.DryRun,
+			&i.TraceParent,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listUndos = `-- name: ListUndos :many
