@@ -31,7 +31,7 @@ type evidence struct {
 	failure reportedFailure
 	// overspent says which part of the task's budget is used up; "" for none.
 	overspent string
-	diff manifest.Diff
+	diff      manifest.Diff
 	// after are the resources as the agent left them, if it reported them.
 	after []manifest.Object
 	// failures are how earlier attempts failed.
