@@ -20,7 +20,7 @@ func (w *world) kept(typ, sent string, replayOf *string) string {
 	w.t.Helper()
 	id := uuid.Must(uuid.NewV7()).String()
 	w.exec(`INSERT INTO codex_dead_letters (id, event_id, source, type, subject, destination, error_code, error, event, replay_of)
-		VALUES ($1, $1, '/test', $2, 'task-1', 'http://graf-submit', 403, 'not listed', $3, $4)`, id, typ, sent, replayOf)
+		VALUES ($1::uuid, $1::text, '/test', $2, 'task-1', 'http://graf-submit', 403, 'not listed', $3, $4)`, id, typ, sent, replayOf)
 	return id
 }
 
