@@ -10,9 +10,10 @@ import (
 	"github.com/graf-run/graf/shared/problem"
 )
 
-// standardMethods are those of RFC 9110 and RFC 5789 that a path can be asked with.
+// standardMethods are those of RFC 9110 and RFC 5789 that a path can be asked
+// with; for net/http, GET is HEAD, too.
 var standardMethods = []string{
-	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 	http.MethodOptions, http.MethodTrace,
 }
 

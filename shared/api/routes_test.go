@@ -19,7 +19,7 @@ func TestRoutes(t *testing.T) {
 	}
 	routes := validator.Routes(map[string]http.Handler{
 		api.OperationSubmitTask: serve(http.StatusAccepted), api.OperationListTasks: serve(http.StatusOK),
-		api.OperationCancelTask: serve(http.StatusAccepted),
+		api.OperationCancelTask:  serve(http.StatusAccepted),
 		api.OperationQueryMemory: serve(http.StatusOK), api.OperationForgetMemory: serve(http.StatusOK),
 	})
 	for _, test := range []struct {
