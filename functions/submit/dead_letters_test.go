@@ -40,8 +40,9 @@ func (w *world) operator(method, path string, status int, into any) {
 }
 
 const (
-	oddEvent = `{"specversion":"1.0","id":"e1","source":"/test","type":"t.a","subject":"task-1","datacontenttype":"application/json",` +
-		`"data":{"text":"a\u0000b","n":1e999999}}`
+	oddData  = `{"prompt":"a\u0000b","agent":{"command":["true"]},"metadata":{"n":1.50}}`
+	oddEvent = `{"specversion":"1.0","id":"e1","source":"/test","type":"` + event.TypeTaskRequested + `","subject":"task-1",` +
+		`"datacontenttype":"application/json","data":` + oddData + `}`
 	plainEvent = `{"specversion":"1.0","id":"e2","source":"/test","type":"t.b","subject":"task-1","data":{"n":1}}`
 )
 
@@ -143,8 +144,7 @@ func TestReplayDeadLetter(t *testing.T) {
 		t.Fatalf("sent %d times", len(sent))
 	}
 	e := sent[0]
-	if e.ID() != "e1" || e.Type() != "t.a" || e.Extensions()[event.ExtensionReplayOf] != id ||
-		string(e.Data()) != `{"text":"a\u0000b","n":1e999999}` {
+	if e.ID() != "e1" || e.Source() != "/test" || e.Extensions()[event.ExtensionReplayOf] != id || string(e.Data()) != oddData {
 		t.Errorf("sent %s with %q", e, e.Data())
 	}
 	if n := w.count(`SELECT count(*) FROM codex_operations WHERE operation = 'dead_letter.replay' AND actor = 'ops' AND subject = $1`, id); n != 1 {
