@@ -27,6 +27,13 @@ const (
 	OperationDecideApproval  = "decideApproval"
 	OperationUndoTask        = "undoTask"
 	OperationExplainPolicy   = "explainPolicy"
+	OperationRetryTask       = "retryTask"
+	OperationQueryMemory     = "queryMemory"
+	OperationGetMemory       = "getMemory"
+	OperationForgetMemory    = "forgetMemory"
+	OperationListDeadLetters = "listDeadLetters"
+	OperationGetDeadLetter   = "getDeadLetter"
+	OperationReplayLetter    = "replayDeadLetter"
 )
 
 // SchemaTaskSubmission names the schema of a submission, for those that come as

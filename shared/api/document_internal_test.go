@@ -39,13 +39,15 @@ func TestEveryOperationIsComplete(t *testing.T) {
 		OperationSubmitTask, OperationListTasks, OperationGetTask, OperationCancelTask,
 		OperationPostTaskEvents, OperationListTaskEvents, OperationListTaskMemory, OperationQueryTaskMemory,
 		OperationPostTaskActions, OperationDecideApproval, OperationUndoTask, OperationExplainPolicy,
+		OperationRetryTask, OperationQueryMemory, OperationGetMemory, OperationForgetMemory,
+		OperationListDeadLetters, OperationGetDeadLetter, OperationReplayLetter,
 	} {
 		if v.operations[id] == nil {
 			t.Errorf("the document has no operation %s", id)
 		}
 	}
-	if len(v.operations) != 12 {
-		t.Errorf("%d operations, want 12: give the new one a constant", len(v.operations))
+	if len(v.operations) != 19 {
+		t.Errorf("%d operations, want 19: give the new one a constant", len(v.operations))
 	}
 	root, err := parseDocument(document)
 	if err != nil {

@@ -116,6 +116,27 @@ func (e ArtifactSource) Valid() bool {
 	}
 }
 
+// Defines values for DeadLetterStatus.
+const (
+	DeadLetterStatusDead      DeadLetterStatus = "dead"
+	DeadLetterStatusDiedAgain DeadLetterStatus = "died_again"
+	DeadLetterStatusReplayed  DeadLetterStatus = "replayed"
+)
+
+// Valid indicates whether the value is a known member of the DeadLetterStatus enum.
+func (e DeadLetterStatus) Valid() bool {
+	switch e {
+	case DeadLetterStatusDead:
+		return true
+	case DeadLetterStatusDiedAgain:
+		return true
+	case DeadLetterStatusReplayed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EmbeddingState.
 const (
 	EmbeddingStateFailed  EmbeddingState = "failed"
@@ -635,6 +656,17 @@ type Attempt struct {
 	StartedAt  *time.Time `json:"startedAt,omitempty"`
 }
 
+// Budget What all attempts of a task together may use: each `usage` event counts. The
+// container stops its agent when it is spent, and reports a failure of the class
+// `budget`.
+type Budget struct {
+	// Tokens Input and output tokens.
+	Tokens *int64 `json:"tokens,omitempty"`
+
+	// Usd US dollars.
+	Usd *float64 `json:"usd,omitempty"`
+}
+
 // Callback defines model for Callback.
 type Callback struct {
 	// Token Shown here only; we keep a hash of it. Left out once the task has
@@ -645,6 +677,58 @@ type Callback struct {
 
 // ContentType defines model for ContentType.
 type ContentType = string
+
+// DeadLetter defines model for DeadLetter.
+type DeadLetter struct {
+	CreatedAt    time.Time `json:"createdAt"`
+	DeadLetterID uuid.UUID `json:"deadLetterId"`
+
+	// Destination The subscriber that did not take it.
+	Destination string `json:"destination"`
+
+	// Error Its answer.
+	Error string `json:"error"`
+
+	// ErrorCode The HTTP status of its answer; left out if there was none.
+	ErrorCode *int `json:"errorCode,omitempty"`
+
+	// Event The CloudEvent, as it was sent; left out of lists.
+	Event json.RawMessage `json:"event,omitempty,omitzero"`
+
+	// EventID With `source`, the identity of the event.
+	EventID string `json:"eventId"`
+
+	// ReplayOf The letter whose replay this one is.
+	ReplayOf   *uuid.UUID `json:"replayOf,omitempty"`
+	ReplayedAt *time.Time `json:"replayedAt,omitempty"`
+
+	// ReplayedBy The operator who replayed it.
+	ReplayedBy string `json:"replayedBy,omitempty,omitzero"`
+
+	// Replays The letters that its replay became; left out of lists.
+	Replays []uuid.UUID `json:"replays,omitempty,omitzero"`
+	Source  string      `json:"source"`
+
+	// Status `dead`: nobody has sent it again; `replayed`: it was sent again, and has not
+	// come back; `died_again`: what was sent is a dead letter itself.
+	Status DeadLetterStatus `json:"status"`
+
+	// Subject The task, for most types.
+	Subject string `json:"subject,omitempty,omitzero"`
+	Type    string `json:"type"`
+}
+
+// DeadLetterPage defines model for DeadLetterPage.
+type DeadLetterPage struct {
+	DeadLetters []DeadLetter `json:"deadLetters"`
+
+	// NextCursor Left out on the last page.
+	NextCursor string `json:"nextCursor,omitempty,omitzero"`
+}
+
+// DeadLetterStatus `dead`: nobody has sent it again; `replayed`: it was sent again, and has not
+// come back; `died_again`: what was sent is a dead letter itself.
+type DeadLetterStatus string
 
 // Diff defines model for Diff.
 type Diff struct {
@@ -761,6 +845,23 @@ type Failure struct {
 // it would have cost more than allowed; `timeout`; `cancelled`.
 type FailureClass string
 
+// FailureContent The content of a `failed` event that is an object. `failure` is for Graf, the
+// rest for people.
+type FailureContent struct {
+	// Failure What the agent's attempt failed of. After `authentication` and `budget` there
+	// is no further attempt; after `quota` and `infrastructure` the next one starts
+	// once `retryAfterSeconds` are over, or GRAF_RETRY_MAX if that is sooner.
+	Failure *FailureReport `json:"failure,omitempty"`
+}
+
+// FailureReport What the agent's attempt failed of. After `authentication` and `budget` there
+// is no further attempt; after `quota` and `infrastructure` the next one starts
+// once `retryAfterSeconds` are over, or GRAF_RETRY_MAX if that is sooner.
+type FailureReport struct {
+	Class             FailureClass `json:"class"`
+	RetryAfterSeconds int          `json:"retryAfterSeconds,omitempty,omitzero"`
+}
+
 // FieldConflict defines model for FieldConflict.
 type FieldConflict struct {
 	// Field As Kubernetes writes it: .spec.replicas.
@@ -794,6 +895,35 @@ type KubernetesVerb string
 
 // Manifest One Kubernetes resource as JSON.
 type Manifest = json.RawMessage
+
+// Memory defines model for Memory.
+type Memory struct {
+	// Caller Who submitted the task.
+	Caller string `json:"caller,omitempty,omitzero"`
+
+	// Content The whole text.
+	Content   string    `json:"content"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// Embedding `none`: there is nothing to embed (yet); `pending`: waiting or being
+	// retried; `ready`; `failed`: given up, see the dead letters.
+	Embedding  EmbeddingState         `json:"embedding"`
+	MemoryID   uuid.UUID              `json:"memoryId"`
+	Metadata   map[string]interface{} `json:"metadata"`
+	Namespaces []string               `json:"namespaces"`
+
+	// Ordinal The chunk's number; for events 1000 times the sequence number, plus the chunk's.
+	Ordinal int64 `json:"ordinal,omitempty,omitzero"`
+
+	// Project What a task belongs to; policies name projects.
+	Project Project `json:"project,omitempty,omitzero"`
+
+	// Recalls How many attempts' prompts were given it.
+	Recalls       int64        `json:"recalls"`
+	ResourceKinds []string     `json:"resourceKinds"`
+	Source        MemorySource `json:"source"`
+	Tags          []string     `json:"tags"`
+}
 
 // MemoryEndpoint defines model for MemoryEndpoint.
 type MemoryEndpoint struct {
@@ -833,6 +963,28 @@ type MemoryResult struct {
 type MemoryResults struct {
 	Recall  Recall         `json:"recall"`
 	Results []MemoryResult `json:"results"`
+}
+
+// MemorySearch Either `text` or `vector`.
+type MemorySearch struct {
+	// Kinds Only memories of these kinds.
+	Kinds     []MemoryKind `json:"kinds,omitempty,omitzero"`
+	Limit     *int         `json:"limit,omitempty"`
+	Namespace Namespace    `json:"namespace,omitempty,omitzero"`
+
+	// Project Only memories of tasks of this project.
+	Project      Project      `json:"project,omitempty,omitzero"`
+	ResourceKind ResourceKind `json:"resourceKind,omitempty,omitzero"`
+
+	// Since Only memories made at or after this moment.
+	Since *time.Time `json:"since,omitempty"`
+
+	// Tags Only memories of tasks that carry all of these.
+	Tags []Tag  `json:"tags,omitempty,omitzero"`
+	Text string `json:"text,omitempty,omitzero"`
+
+	// Vector As long as the dimension of the model in use.
+	Vector []float32 `json:"vector,omitempty,omitzero"`
 }
 
 // MemorySource defines model for MemorySource.
@@ -1052,6 +1204,11 @@ type Task struct {
 	// Attempts Oldest first.
 	Attempts []Attempt `json:"attempts"`
 
+	// Budget What all attempts of a task together may use: each `usage` event counts. The
+	// container stops its agent when it is spent, and reports a failure of the class
+	// `budget`.
+	Budget *Budget `json:"budget,omitempty"`
+
 	// Caller The name of the caller that submitted it.
 	Caller            string     `json:"caller"`
 	CancelRequestedAt *time.Time `json:"cancelRequestedAt,omitempty"`
@@ -1093,7 +1250,10 @@ type Task struct {
 	QueuedAt *time.Time `json:"queuedAt,omitempty"`
 
 	// Recall How the current attempt's memories were found.
-	Recall          *Recall             `json:"recall,omitempty"`
+	Recall *Recall `json:"recall,omitempty"`
+
+	// RetryOf The task that this one runs again.
+	RetryOf         *uuid.UUID          `json:"retryOf,omitempty"`
 	Snapshots       []Snapshot          `json:"snapshots"`
 	StartedAt       *time.Time          `json:"startedAt,omitempty"`
 	Status          TaskStatus          `json:"status"`
@@ -1105,6 +1265,9 @@ type Task struct {
 	// Undos Requests to take it back, oldest first.
 	Undos     []Undo    `json:"undos,omitempty,omitzero"`
 	UpdatedAt time.Time `json:"updatedAt"`
+
+	// Usage The sum of the `usage` events of all attempts.
+	Usage Usage `json:"usage"`
 }
 
 // TaskCancellation defines model for TaskCancellation.
@@ -1124,8 +1287,11 @@ type TaskCreated struct {
 	Callback       Callback       `json:"callback"`
 	CreatedAt      time.Time      `json:"createdAt"`
 	MemoryEndpoint MemoryEndpoint `json:"memoryEndpoint"`
-	Status         TaskStatus     `json:"status"`
-	TaskID         uuid.UUID      `json:"taskId"`
+
+	// RetryOf The task that this one runs again.
+	RetryOf *uuid.UUID `json:"retryOf,omitempty"`
+	Status  TaskStatus `json:"status"`
+	TaskID  uuid.UUID  `json:"taskId"`
 }
 
 // TaskEvent defines model for TaskEvent.
@@ -1155,6 +1321,13 @@ type TaskPage struct {
 	Tasks      []TaskSummary `json:"tasks"`
 }
 
+// TaskRetry defines model for TaskRetry.
+type TaskRetry struct {
+	// Force Run it again although it succeeded.
+	Force          bool           `json:"force,omitempty,omitzero"`
+	IdempotencyKey IdempotencyKey `json:"idempotencyKey,omitempty,omitzero"`
+}
+
 // TaskStatus defines model for TaskStatus.
 type TaskStatus string
 
@@ -1165,7 +1338,12 @@ type TaskSubmission struct {
 
 	// Apply Apply `manifests` before the first attempt, instead of taking them for the
 	// state before the run. They cannot be Secrets.
-	Apply          bool           `json:"apply,omitempty,omitzero"`
+	Apply bool `json:"apply,omitempty,omitzero"`
+
+	// Budget What all attempts of a task together may use: each `usage` event counts. The
+	// container stops its agent when it is spent, and reports a failure of the class
+	// `budget`.
+	Budget         *Budget        `json:"budget,omitempty"`
 	IdempotencyKey IdempotencyKey `json:"idempotencyKey,omitempty,omitzero"`
 
 	// Manifests The resources as they are before the run; 1 MiB in all, as JSON and as the
@@ -1208,11 +1386,17 @@ type TaskSummary struct {
 	// which makes a Job. The policy says which are allowed.
 	OrchestrationMode OrchestrationMode `json:"orchestrationMode"`
 	Priority          int               `json:"priority"`
-	Status            TaskStatus        `json:"status"`
-	Tags              []string          `json:"tags"`
-	TaskID            uuid.UUID         `json:"taskId"`
-	UpdatedAt         time.Time         `json:"updatedAt"`
+
+	// RetryOf The task that this one runs again.
+	RetryOf   *uuid.UUID `json:"retryOf,omitempty"`
+	Status    TaskStatus `json:"status"`
+	Tags      []string   `json:"tags"`
+	TaskID    uuid.UUID  `json:"taskId"`
+	UpdatedAt time.Time  `json:"updatedAt"`
 }
+
+// TokenCount defines model for TokenCount.
+type TokenCount = int64
 
 // Undo defines model for Undo.
 type Undo struct {
@@ -1272,8 +1456,46 @@ type Upload struct {
 // UploadMethod defines model for Upload.Method.
 type UploadMethod string
 
+// Usage The sum of the `usage` events of all attempts.
+type Usage struct {
+	CachedInputTokens int64 `json:"cachedInputTokens"`
+	InputTokens       int64 `json:"inputTokens"`
+	OutputTokens      int64 `json:"outputTokens"`
+	ReasoningTokens   int64 `json:"reasoningTokens"`
+
+	// Tokens `inputTokens` and `outputTokens`.
+	Tokens int64   `json:"tokens"`
+	Usd    float64 `json:"usd"`
+}
+
+// UsageReport The content of a `usage` event: what was used since the one before. Other
+// fields are kept and not read.
+type UsageReport struct {
+	// CachedInputTokens Those of `inputTokens` that were read from the provider's cache.
+	CachedInputTokens TokenCount `json:"cachedInputTokens,omitempty,omitzero"`
+
+	// InputTokens All input tokens, cached ones among them.
+	InputTokens TokenCount `json:"inputTokens,omitempty,omitzero"`
+	Model       string     `json:"model,omitempty,omitzero"`
+
+	// OutputTokens All output tokens, those for reasoning among them.
+	OutputTokens TokenCount `json:"outputTokens,omitempty,omitzero"`
+
+	// ReasoningTokens Those of `outputTokens` that were reasoning.
+	ReasoningTokens TokenCount `json:"reasoningTokens,omitempty,omitzero"`
+
+	// Usd What it cost in US dollars.
+	Usd float64 `json:"usd,omitempty,omitzero"`
+}
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DeadLetterID defines model for DeadLetterId.
+type DeadLetterID = uuid.UUID
+
+// MemoryID defines model for MemoryId.
+type MemoryID = uuid.UUID
 
 // TaskID defines model for TaskId.
 type TaskID = uuid.UUID
@@ -1310,6 +1532,24 @@ type UnprocessableContent = Problem
 
 // UnsupportedMediaType RFC 9457.
 type UnsupportedMediaType = Problem
+
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Type Only events of this CloudEvents type.
+	Type string `form:"type,omitempty" json:"type,omitempty,omitzero"`
+
+	// Since Only letters kept at or after this moment.
+	Since time.Time `form:"since,omitempty" json:"since,omitempty,omitzero"`
+
+	// Status Only letters in one of these states; may be repeated.
+	Status []DeadLetterStatus `form:"status,omitempty" json:"status,omitempty,omitzero"`
+
+	// Limit The most letters in one page.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor The `nextCursor` of the page before; opaque.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
 
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
@@ -1361,6 +1601,14 @@ type ListTaskMemoryParams struct {
 	IncludeOwn bool `form:"includeOwn,omitempty" json:"includeOwn,omitempty,omitzero"`
 }
 
+// RetryTaskParams defines parameters for RetryTask.
+type RetryTaskParams struct {
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// QueryMemoryJSONRequestBody defines body for QueryMemory for application/json ContentType.
+type QueryMemoryJSONRequestBody = MemorySearch
+
 // ExplainPolicyJSONRequestBody defines body for ExplainPolicy for application/json ContentType.
 type ExplainPolicyJSONRequestBody = PolicyQuestion
 
@@ -1381,6 +1629,9 @@ type PostTaskEventsJSONRequestBody = PostTaskEventsJSONBody
 
 // QueryTaskMemoryJSONRequestBody defines body for QueryTaskMemory for application/json ContentType.
 type QueryTaskMemoryJSONRequestBody = MemoryQuery
+
+// RetryTaskJSONRequestBody defines body for RetryTask for application/json ContentType.
+type RetryTaskJSONRequestBody = TaskRetry
 
 // UndoTaskJSONRequestBody defines body for UndoTask for application/json ContentType.
 type UndoTaskJSONRequestBody = UndoRequest

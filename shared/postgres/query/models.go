@@ -99,6 +99,14 @@ type CodexMemoryContent struct {
 	CreatedAt      time.Time
 }
 
+type CodexOperation struct {
+	ID         int64
+	Actor      string
+	Operation  string
+	Subject    uuid.UUID
+	OccurredAt time.Time
+}
+
 type DeadLetter struct {
 	ID          uuid.UUID
 	EventID     string
@@ -110,6 +118,9 @@ type DeadLetter struct {
 	Error       string
 	Event       json.RawMessage
 	CreatedAt   time.Time
+	ReplayedAt  *time.Time
+	ReplayedBy  *string
+	ReplayOf    *uuid.UUID
 }
 
 type Embedding struct {
@@ -147,6 +158,7 @@ type Memory struct {
 	Tags          []string
 	Metadata      json.RawMessage
 	CreatedAt     time.Time
+	ForgottenAt   *time.Time
 }
 
 type OutboxRow struct {
@@ -228,6 +240,9 @@ type Task struct {
 	PolicyVersion     *string
 	PolicyRule        string
 	Grants            json.RawMessage
+	RetryOf           *uuid.UUID
+	BudgetTokens      *int64
+	BudgetUsd         *float64
 }
 
 type Token struct {
