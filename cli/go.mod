@@ -1,0 +1,20 @@
+module github.com/graf-run/graf/cli
+
+go 1.26.0
+
+require (
+	github.com/google/uuid v1.6.0
+	github.com/graf-run/graf/sdk/go v0.0.0
+	github.com/spf13/cobra v1.10.2
+	golang.org/x/term v0.46.0
+	sigs.k8s.io/yaml v1.6.0
+)
+
+require (
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	go.yaml.in/yaml/v2 v2.4.2 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+)
+
+replace github.com/graf-run/graf/sdk/go => ../sdk/go
