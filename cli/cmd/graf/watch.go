@@ -109,7 +109,9 @@ func (w *watcher) run(ctx context.Context) error {
 				w.end()
 				return err
 			}
-			w.event(next.event)
+			if err := w.event(ctx, next.event); err != nil {
+				return err
+			}
 		case <-look.C:
 			if err := w.look(ctx); err != nil {
 				w.erase()
@@ -168,7 +170,6 @@ func (w *watcher) look(ctx context.Context) error {
 			w.stage(fmt.Sprint("retry ", attempt.Attempt), attempt.FinishedAt, attempt.Failure.Reason)
 		}
 	}
-	w.stage("finalizing", task.FinalizingAt, "")
 	return nil
 }
 
@@ -201,17 +202,23 @@ func (w *watcher) say(at time.Time, name, text string, strong ...style) {
 	}
 }
 
-// event shows what the agent reported.
-func (w *watcher) event(event graf.TaskEvent) {
+// event shows what the agent reported, after the stage that it was in.
+func (w *watcher) event(ctx context.Context, event graf.TaskEvent) error {
 	if w.output == outputJSON || w.output == outputYAML {
 		w.encode(event)
-		return
+		return nil
+	}
+	if !w.shown[fmt.Sprint("running ", event.Attempt)] {
+		if err := w.look(ctx); err != nil {
+			return err
+		}
 	}
 	with := dim
 	if event.EventType == graf.EventTypeFailed {
 		with = red
 	}
 	w.say(event.ReceivedAt, string(event.EventType), eventText(event), with)
+	return nil
 }
 
 // encode prints a value on a line of its own, for programs.
@@ -232,6 +239,7 @@ func (w *watcher) end() {
 	if !w.task.Status.Ended() {
 		return
 	}
+	w.stage("finalizing", w.task.FinalizingAt, "")
 	text, with := fmt.Sprintf("attempt %d of %d", w.task.Attempt, w.task.MaxAttempts), green
 	if w.task.Failure != nil {
 		text += ": " + w.task.Failure.Reason
