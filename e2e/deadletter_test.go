@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/event"
 )
 
@@ -48,9 +49,15 @@ func TestDeadLetter(t *testing.T) {
 	// The cause is mended.
 	sub.answer(http.StatusNoContent)
 	before := len(sub.about(s.run))
-	var letter []byte
-	must(t, s.pool.QueryRow(within(t), `DELETE FROM codex_dead_letters WHERE type = $1 RETURNING event`, eventType).Scan(&letter))
-	s.send(t, structured, letter)
+	letters := s.urls["submit"] + "/v1/codex/dead-letters"
+	var page api.DeadLetterPage
+	must(t, s.call(t, http.MethodGet, letters+"?status=dead&type="+eventType, nil, &page))
+	if len(page.DeadLetters) != 1 {
+		t.Fatalf("%d dead letters, want 1", len(page.DeadLetters))
+	}
+	letter := letters + "/" + page.DeadLetters[0].DeadLetterID.String()
+	var replayed api.DeadLetter
+	must(t, s.call(t, http.MethodPost, letter+"/replay", nil, &replayed))
 	eventually(t, "the replayed event is delivered", func() bool { return len(sub.about(s.run)) > before })
 	again := sub.about(s.run)[before]
 	var data map[string]string
@@ -58,10 +65,9 @@ func TestDeadLetter(t *testing.T) {
 	if again.ID() != e.ID() || data["run"] != s.run {
 		t.Errorf("replayed as %s %s", again.ID(), again.Data())
 	}
-	var left int
-	must(t, s.pool.QueryRow(within(t), `SELECT count(*) FROM codex_dead_letters WHERE type = $1`, eventType).Scan(&left))
-	if left != 0 {
-		t.Errorf("%d dead letters are left", left)
+	must(t, s.call(t, http.MethodGet, letter, nil, &replayed))
+	if replayed.Status != api.DeadLetterStatusReplayed {
+		t.Errorf("the letter is %s", replayed.Status)
 	}
 }
 

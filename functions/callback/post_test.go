@@ -18,7 +18,7 @@ const wholeRun = `[
 	{"eventId":"1","eventType":"started"},
 	{"eventId":"2","eventType":"progress","content":"Read the Deployment of the web shop.","occurredAt":"2026-01-05T11:00:03+01:00"},
 	{"eventId":"3","eventType":"log","content":"GET https://bot:hunter2@git.example.com -> 200, which is long enough to remember {\"user\":\"bob\",\"password\":\"hunter2\"}"},
-	{"eventId":"4","eventType":"usage","content":{"inputTokens":12345678901234567890,"token":"hunter2"}},
+	{"eventId":"4","eventType":"usage","content":{"inputTokens":1234,"count":12345678901234567890,"token":"hunter2"}},
 	{"eventId":"5","eventType":"artifact","artifacts":[
 		{"name":"report.md","contentType":"text/markdown","sizeBytes":5,"sha256":"` + helloSHA256 + `"},
 		{"name":"empty.txt","contentType":"text/plain; charset=utf-8","sizeBytes":0,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}]},

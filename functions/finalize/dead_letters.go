@@ -49,7 +49,7 @@ func (f *Finalizer) handleDeadLetter(w http.ResponseWriter, r *http.Request) {
 // Postgres can hold, which may be why nobody took the event, is kept in base64:
 // sent again, the event is the same.
 func (f *Finalizer) keep(ctx context.Context, e event.Event, letter query.InsertDeadLetterParams) error {
-	for _, name := range []string{extensionDestination, extensionCode, extensionReason} {
+	for _, name := range []string{extensionDestination, extensionCode, extensionReason, event.ExtensionReplayOf} {
 		e.SetExtension(name, nil)
 	}
 	var err error
@@ -92,6 +92,9 @@ func deadLetter(e event.Event) query.InsertDeadLetterParams {
 	if code, err := strconv.ParseInt(extension(e, extensionCode), 10, 32); err == nil {
 		c := int32(code)
 		letter.ErrorCode = &c
+	}
+	if replayed, err := uuid.Parse(extension(e, event.ExtensionReplayOf)); err == nil {
+		letter.ReplayOf = &replayed
 	}
 	return letter
 }

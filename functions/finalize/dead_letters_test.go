@@ -44,6 +44,34 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
+// An event that was sent again and dies again is a letter of its own, once, and names the one before.
+func TestReplayedLetterDiesAgain(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	e := event.New(t.Context(), event.TypeTaskRequested, "/cluster/drift", "", map[string]string{"taskId": "x"})
+	e.SetExtension(extensionDestination, "http://graf-submit")
+	deliver := func(replayOf string) string {
+		t.Helper()
+		sent := e.Clone()
+		if replayOf != "" {
+			sent.SetExtension(event.ExtensionReplayOf, replayOf)
+		}
+		for range 2 { // the dispatcher may deliver twice
+			if code := f.deliverDead(t, sent); code != http.StatusNoContent {
+				t.Fatalf("answered %d", code)
+			}
+		}
+		return tasktest.Scan[string](t, f.pool, `SELECT id::text FROM codex_dead_letters WHERE coalesce(replay_of::text, '') = $1
+			AND event ->> 'grafreplayof' IS NULL`, replayOf)
+	}
+	first := deliver("")
+	second := deliver(first)
+	deliver(second)
+	if n := tasktest.Scan[int](t, f.pool, `SELECT count(*) FROM codex_dead_letters`); n != 3 {
+		t.Errorf("%d letters, want 3", n)
+	}
+}
+
 // TestMalformedDeadLetters: what nobody could take is the very case that dead
 // letters are for. Sent again as the runbook says, the event is the same.
 func TestMalformedDeadLetters(t *testing.T) {

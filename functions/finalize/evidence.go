@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,7 +27,11 @@ type evidence struct {
 	report string
 	// said is what the agent said with it.
 	said string
-	diff manifest.Diff
+	// failure is what the agent says that it failed of; its class is "" where it says nothing.
+	failure reportedFailure
+	// overspent says which part of the task's budget is used up; "" for none.
+	overspent string
+	diff      manifest.Diff
 	// after are the resources as the agent left them, if it reported them.
 	after []manifest.Object
 	// failures are how earlier attempts failed.
@@ -48,6 +53,9 @@ func (f *Finalizer) gather(ctx context.Context, task query.Task, o kube.Observat
 		return evidence{}, err
 	}
 	if err := found.readReport(ctx, q, task); err != nil {
+		return evidence{}, err
+	}
+	if err := found.readUsage(ctx, q, task); err != nil {
 		return evidence{}, err
 	}
 	if err := f.readAfter(ctx, q, task); err != nil {
@@ -125,6 +133,44 @@ func (e *evidence) readReport(ctx context.Context, q *query.Queries, task query.
 		return fmt.Errorf("read the agent's report: %w", err)
 	}
 	e.report, e.said = row.EventType, memory.ContentText(row.Content)
+	if e.report == "failed" {
+		e.failure = readFailure(row.Content)
+	}
+	return nil
+}
+
+// reportedFailure is what the content of a failed event tells Graf: the schema FailureReport.
+type reportedFailure struct {
+	Class             string `json:"class"`
+	RetryAfterSeconds int    `json:"retryAfterSeconds"`
+}
+
+// readFailure reads it. What is none, as events from before the API checked them may have, says nothing.
+func readFailure(content json.RawMessage) reportedFailure {
+	var object struct {
+		Failure reportedFailure `json:"failure"`
+	}
+	if json.Unmarshal(content, &object) != nil || !slices.Contains(reportable, object.Failure.Class) {
+		return reportedFailure{}
+	}
+	object.Failure.RetryAfterSeconds = max(object.Failure.RetryAfterSeconds, 0)
+	return object.Failure
+}
+
+// readUsage compares what all attempts have used with the task's budget.
+func (e *evidence) readUsage(ctx context.Context, q *query.Queries, task query.Task) error {
+	if task.BudgetTokens == nil && task.BudgetUsd == nil {
+		return nil
+	}
+	used, err := q.SumUsage(ctx, task.ID)
+	if err != nil {
+		return fmt.Errorf("add up the usage: %w", err)
+	}
+	if tokens := used.InputTokens + used.OutputTokens; task.BudgetTokens != nil && tokens >= *task.BudgetTokens {
+		e.overspent = fmt.Sprintf("%d of %d tokens are used", tokens, *task.BudgetTokens)
+	} else if task.BudgetUsd != nil && used.Usd >= *task.BudgetUsd {
+		e.overspent = fmt.Sprintf("%.4g of %.4g US dollars are spent", used.Usd, *task.BudgetUsd)
+	}
 	return nil
 }
 

@@ -117,7 +117,8 @@ func (f *Finalizer) finish(ctx context.Context, task query.Task, o kube.Observat
 }
 
 func (f *Finalizer) requeue(ctx context.Context, tx *outbox.Tx, task query.Task, found evidence, end ending) error {
-	notBefore := time.Now().Add(retry.Backoff(int(task.Attempt), f.config.retry(), rand.Float64)).UTC()
+	wait := max(retry.Backoff(int(task.Attempt), f.config.retry(), rand.Float64), min(end.after, f.config.RetryMax))
+	notBefore := time.Now().Add(wait).UTC()
 	_, err := tx.RequeueTask(ctx, query.RequeueTaskParams{
 		UpdatedBy: actor, NotBefore: &notBefore, TaskID: task.ID, Attempt: task.Attempt,
 		FailureClass: &end.class, FailureReason: &end.reason,

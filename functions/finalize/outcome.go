@@ -3,6 +3,7 @@ package finalize
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/postgres/query"
@@ -14,7 +15,13 @@ const (
 	classInfrastructure = "infrastructure"
 	classTimeout        = "timeout"
 	classCancelled      = "cancelled"
+	classQuota          = "quota"
+	classAuthentication = "authentication"
+	classBudget         = "budget"
 )
+
+// reportable are the classes that an agent may give its failure; the others only Graf can tell.
+var reportable = []string{classAgent, classInfrastructure, classQuota, classAuthentication, classBudget}
 
 // maxReason bounds a failure's reason.
 const maxReason = 4096
@@ -27,6 +34,8 @@ type ending struct {
 	reason string
 	// again says that the task gets another attempt.
 	again bool
+	// after is how long that has to wait at least.
+	after time.Duration
 }
 
 // decide tells how the attempt ended. The end of the execution itself is the
@@ -44,10 +53,21 @@ func decide(task query.Task, found evidence) ending {
 			reason: fmt.Sprintf("did not end within %d s and was stopped", task.TimeoutSeconds)}
 	}
 	class, reason := failure(found)
-	return ending{
+	end := ending{
 		status: "failed", class: class, reason: clip(storable(reason), maxReason),
 		again: task.Attempt < task.MaxAttempts,
 	}
+	switch {
+	case !end.again:
+	case class == classAuthentication, class == classBudget:
+		end.again = false // The next one would fail alike.
+	case found.overspent != "":
+		end.again = false
+		end.reason += "\nNo further attempt: " + found.overspent + "."
+	case class == classQuota, class == classInfrastructure:
+		end.after = time.Duration(found.failure.RetryAfterSeconds) * time.Second
+	}
+	return end
 }
 
 // cancellation says who cancelled the task, and why if they said.
@@ -61,9 +81,17 @@ func cancellation(task query.Task) string {
 
 // failure tells the class of a failure and its reason, the agent's own first.
 func failure(found evidence) (class, reason string) {
+	if found.failure.Class != "" {
+		return found.failure.Class, words(found)
+	}
 	if class, reason := infrastructure(found); class != "" {
 		return class, reason
 	}
+	return classAgent, words(found)
+}
+
+// words say what the agent reported and how it exited.
+func words(found evidence) string {
 	var parts []string
 	if found.report == "failed" {
 		parts = append(parts, "the agent reported: "+orElse(found.said, "a failure, without a reason"))
@@ -71,7 +99,7 @@ func failure(found evidence) (class, reason string) {
 	if found.observation.Phase != kube.PhaseSucceeded {
 		parts = append(parts, exit(found))
 	}
-	return classAgent, strings.Join(parts, "\n")
+	return strings.Join(parts, "\n")
 }
 
 // infrastructure recognizes failures that are not the agent's doing.

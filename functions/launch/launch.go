@@ -232,6 +232,10 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 	if image == "" {
 		image = l.execution.Image
 	}
+	budget, err := l.budget(ctx, task)
+	if err != nil {
+		return kube.JobSpec{}, err
+	}
 	base := "/v1/codex/tasks/" + task.ID.String()
 	return kube.JobSpec{
 		Kind: kube.KindFor(task.OrchestrationMode), WorkflowTemplate: l.execution.workflowTemplate(task),
@@ -241,11 +245,30 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 		CallbackURL: strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/events",
 		MemoryURL:   strings.TrimRight(l.execution.MemoryBaseURL, "/") + base + "/memory",
 		ActionsURL:  strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/actions",
-		Manifests:   manifests, TraceParent: task.TraceParent,
+		Manifests:   manifests, TraceParent: task.TraceParent, Budget: budget,
 		Timeout: time.Duration(task.TimeoutSeconds) * time.Second, Deadline: deadline,
 		GracePeriod: l.execution.GracePeriod, TTL: l.execution.TTL,
 		Requests: agent.Requests, Limits: agent.Limits,
 	}, nil
+}
+
+// budget is what is left of a task's budget for its present attempt.
+func (l *Launcher) budget(ctx context.Context, task query.Task) (kube.Budget, error) {
+	if task.BudgetTokens == nil && task.BudgetUsd == nil {
+		return kube.Budget{}, nil
+	}
+	used, err := query.New(l.pool).SumUsage(ctx, task.ID)
+	if err != nil {
+		return kube.Budget{}, fmt.Errorf("add up what task %s used: %w", task.ID, err)
+	}
+	var left kube.Budget
+	if task.BudgetTokens != nil {
+		left.Tokens = new(max(*task.BudgetTokens-used.InputTokens-used.OutputTokens, 0))
+	}
+	if task.BudgetUsd != nil {
+		left.USD = new(max(*task.BudgetUsd-used.Usd, 0))
+	}
+	return left, nil
 }
 
 // beforeManifests are the task's resources as they were, a file each.
@@ -372,21 +395,25 @@ func (l *Launcher) release(ctx context.Context, task uuid.UUID, attempt int) {
 	}
 }
 
-// previousFailure is how the attempt before this one failed; empty for a first one.
+// previousFailure is how the attempt before this one failed, for a first one the task that it runs again; empty if there
+// is neither.
 func (l *Launcher) previousFailure(ctx context.Context, task query.Task) (failure, error) {
-	if task.Attempt == 0 {
+	switch {
+	case task.Attempt == 0 && task.RetryOf != nil:
+		old, err := query.New(l.pool).GetTask(ctx, *task.RetryOf)
+		if err != nil {
+			return failure{}, fmt.Errorf("read task %s, which task %s runs again: %w", *task.RetryOf, task.ID, err)
+		}
+		return failure{task: old.ID.String(), class: orEmpty(old.FailureClass), reason: orEmpty(old.FailureReason)}, nil
+	case task.Attempt == 0:
 		return failure{}, nil
 	}
 	attempt, err := query.New(l.pool).GetAttempt(ctx, task.ID, task.Attempt)
 	if err != nil {
 		return failure{}, fmt.Errorf("read attempt %d of task %s: %w", task.Attempt, task.ID, err)
 	}
-	f := failure{attempt: int(task.Attempt), maxAttempts: int(task.MaxAttempts)}
-	if attempt.FailureClass != nil {
-		f.class = *attempt.FailureClass
-	}
-	if attempt.FailureReason != nil {
-		f.reason = *attempt.FailureReason
-	}
-	return f, nil
+	return failure{
+		attempt: int(task.Attempt), maxAttempts: int(task.MaxAttempts),
+		class: orEmpty(attempt.FailureClass), reason: orEmpty(attempt.FailureReason),
+	}, nil
 }

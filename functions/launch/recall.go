@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,7 +57,28 @@ func (r recaller) recall(ctx context.Context, task query.Task) recalled {
 	if vector != nil {
 		reason = results.Reason
 	}
-	return recalled{hits: r.fit(results.Hits), mode: results.Mode, reason: reason}
+	return recalled{hits: r.fit(r.withRetried(ctx, task, results.Hits)), mode: results.Mode, reason: reason}
+}
+
+// withRetried puts first what came of the task that this one runs again, whatever else fits better.
+func (r recaller) withRetried(ctx context.Context, task query.Task, hits []memory.Hit) []memory.Hit {
+	if task.RetryOf == nil {
+		return hits
+	}
+	row, err := query.New(r.pool).GetLastOutcome(ctx, *task.RetryOf)
+	if errors.Is(err, pgx.ErrNoRows) { // It ended before it ran.
+		return hits
+	}
+	if err != nil {
+		slog.WarnContext(ctx, "the outcome of the task that is run again was not read", "task", task.ID, "error", err)
+		return hits
+	}
+	hits = slices.DeleteFunc(hits, func(h memory.Hit) bool { return h.MemoryID == row.ID })
+	first := memory.Hit{
+		MemoryID: row.ID, TaskID: row.TaskID, Kind: row.Kind, Score: 1, Content: row.Content,
+		Metadata: row.Metadata, CreatedAt: row.CreatedAt,
+	}
+	return slices.Insert(hits[:min(len(hits), r.config.Limit-1)], 0, first)
 }
 
 // promptVector waits, for a bounded moment, until the embed function has made

@@ -20,6 +20,8 @@ type Config struct {
 	// Callers are those who may use the HTTP API, by their tokens. A task's own
 	// token is good for that task, too.
 	Callers auth.Callers `env:"GRAF_API_BEARER_TOKENS,required,notEmpty"`
+	// Operators are those callers who may forget the memories of others' tasks.
+	Operators auth.Operators `env:"GRAF_OPERATORS"`
 	// Enabled is whether memory is searched; if not, every request is answered 503.
 	Enabled bool `env:"GRAF_CODEX_MEMORY_ENABLED" envDefault:"true"`
 	// EmbeddingWait is how long a query's text may wait for its vector before

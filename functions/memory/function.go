@@ -1,6 +1,6 @@
 // Package memory is Graf's memory function: it answers over HTTP what earlier
-// tasks learned that fits a task. It reads; what it finds others have written,
-// see shared/memory.
+// tasks learned that fits a task or a question. It shows and forgets memories;
+// others have written them, see shared/memory.
 package memory
 
 import (
@@ -51,6 +51,7 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	h := &handler{
 		config: c, validator: validator, rate: rate, tokens: query.New(pool),
 		recaller: &Recaller{pool: pool, model: model, wait: c.EmbeddingWait},
+		keeper:   &Keeper{pool: pool, operators: c.Operators, log: slog.Default()},
 	}
 	return access.Handler(h.routes(), api.MaxMemoryQueryBytes, slog.Default()), nil
 }

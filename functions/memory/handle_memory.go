@@ -12,7 +12,7 @@ import (
 )
 
 // listTaskMemory answers with what fits the task's own prompt.
-func (h *handler) listTaskMemory(w http.ResponseWriter, r *http.Request, task uuid.UUID) error {
+func (h *handler) listTaskMemory(w http.ResponseWriter, r *http.Request, task uuid.UUID, _ string) error {
 	var params api.ListTaskMemoryParams
 	if err := h.validator.Parameters(r, api.OperationListTaskMemory, &params); err != nil {
 		return err
@@ -28,7 +28,7 @@ func (h *handler) listTaskMemory(w http.ResponseWriter, r *http.Request, task uu
 }
 
 // queryTaskMemory answers with what fits a text or a vector.
-func (h *handler) queryTaskMemory(w http.ResponseWriter, r *http.Request, task uuid.UUID) error {
+func (h *handler) queryTaskMemory(w http.ResponseWriter, r *http.Request, task uuid.UUID, _ string) error {
 	if err := h.validator.Parameters(r, api.OperationQueryTaskMemory, nil); err != nil {
 		return err
 	}

@@ -61,6 +61,12 @@ func (r *Recaller) ByQuery(ctx context.Context, task uuid.UUID, q memory.Query) 
 	if _, err := query.New(r.pool).GetTask(ctx, task); err != nil {
 		return memory.Results{}, taskError(task, err)
 	}
+	return r.Search(ctx, q)
+}
+
+// Search is ByQuery for no task in particular. It fails with problem.ErrInvalid
+// for a bad vector.
+func (r *Recaller) Search(ctx context.Context, q memory.Query) (memory.Results, error) {
 	reason := ""
 	if q.Vector == nil {
 		q.Vector, reason = r.embed(ctx, q.Text)

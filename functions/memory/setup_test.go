@@ -31,6 +31,7 @@ import (
 
 const (
 	apiToken  = "ci-token-12345"
+	opsToken  = "ops-token-12345"
 	model     = "test-model"
 	dimension = 3
 )
@@ -54,8 +55,8 @@ func setup(t testing.TB, settings ...string) *world {
 	_, prefix := redistest.New(t)
 	environment := map[string]string{
 		"GRAF_DATABASE_URL": databaseURL, "GRAF_REDIS_URL": os.Getenv(redistest.Variable), "GRAF_REDIS_PREFIX": prefix,
-		"GRAF_API_BEARER_TOKENS": "ci=" + apiToken,
-		"OPENAI_BASE_URL":        embeddings(t), "OPENAI_EMBEDDING_MODEL": model, "OPENAI_EMBEDDING_DIMENSION": fmt.Sprint(dimension),
+		"GRAF_API_BEARER_TOKENS": "ci=" + apiToken + ",ops=" + opsToken + ",other=other-token-12345", "GRAF_OPERATORS": "ops",
+		"OPENAI_BASE_URL": embeddings(t), "OPENAI_EMBEDDING_MODEL": model, "OPENAI_EMBEDDING_DIMENSION": fmt.Sprint(dimension),
 	}
 	for i := 0; i < len(settings); i += 2 {
 		environment[settings[i]] = settings[i+1]
@@ -146,7 +147,10 @@ func (w *world) token(task uuid.UUID) string {
 // request sends a request whose answer must be as the OpenAPI document says.
 func (w *world) request(method, path, token, body string) (*http.Response, []byte) {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+"/v1/codex/tasks/"+path, strings.NewReader(body))
+	if !strings.HasPrefix(path, "/") {
+		path = "/v1/codex/tasks/" + path
+	}
+	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -50,9 +50,11 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		return nil, err
 	}
 	rules := policy.NewStore(c.Policy, pool, slog.Default())
+	submitter := &Submitter{outbox: events, policy: rules}
 	h := &handler{
 		config: c, validator: validator, rate: rate, log: slog.Default(),
-		submitter: &Submitter{outbox: events, policy: rules}, canceller: &Canceller{outbox: events},
+		submitter: submitter, retrier: &Retrier{pool: pool, submitter: submitter},
+		letters: &DeadLetters{pool: pool, outbox: events, log: slog.Default()}, canceller: &Canceller{outbox: events},
 		approver: &Approver{outbox: events}, undoer: &Undoer{pool: pool, outbox: events, policy: rules}, policy: rules,
 		reader: &Reader{pool: pool, artifacts: artifacts},
 	}

@@ -30,6 +30,8 @@ type handler struct {
 	undoer    *Undoer
 	policy    *policy.Store
 	reader    *Reader
+	retrier   *Retrier
+	letters   *DeadLetters
 }
 
 // operation serves one operation of the OpenAPI document for a caller that is
@@ -38,13 +40,17 @@ type operation func(w http.ResponseWriter, r *http.Request, caller string) error
 
 func (h *handler) routes() http.Handler {
 	mux := h.validator.Routes(map[string]http.Handler{
-		api.OperationSubmitTask:     h.guard(h.submitTask),
-		api.OperationListTasks:      h.guard(h.listTasks),
-		api.OperationGetTask:        h.guard(h.getTask),
-		api.OperationCancelTask:     h.guard(h.cancelTask),
-		api.OperationDecideApproval: h.guard(h.decideApproval),
-		api.OperationUndoTask:       h.guard(h.undoTask),
-		api.OperationExplainPolicy:  h.guard(h.explainPolicy),
+		api.OperationSubmitTask:      h.guard(h.submitTask),
+		api.OperationListTasks:       h.guard(h.listTasks),
+		api.OperationGetTask:         h.guard(h.getTask),
+		api.OperationCancelTask:      h.guard(h.cancelTask),
+		api.OperationDecideApproval:  h.guard(h.decideApproval),
+		api.OperationUndoTask:        h.guard(h.undoTask),
+		api.OperationExplainPolicy:   h.guard(h.explainPolicy),
+		api.OperationRetryTask:       h.guard(h.retryTask),
+		api.OperationListDeadLetters: h.guard(h.forOperators(h.listDeadLetters)),
+		api.OperationGetDeadLetter:   h.guard(h.forOperators(h.getDeadLetter)),
+		api.OperationReplayLetter:    h.guard(h.forOperators(h.replayDeadLetter)),
 	})
 	receiver := delivery.NewReceiver(map[string]delivery.HandlerFunc{event.TypeTaskRequested: h.taskRequested})
 	mux.Handle("POST /{$}", receiver)

@@ -30,6 +30,12 @@ func (h *handler) submitTask(w http.ResponseWriter, r *http.Request, caller stri
 	if err != nil {
 		return err
 	}
+	h.answerCreated(w, r, receipt)
+	return nil
+}
+
+// answerCreated answers with the task that was made, now or when its key was used first.
+func (h *handler) answerCreated(w http.ResponseWriter, r *http.Request, receipt Receipt) {
 	access.Note(r.Context(), slog.String("taskId", receipt.TaskID.String()))
 	status := http.StatusCreated
 	if receipt.Repeated {
@@ -37,7 +43,6 @@ func (h *handler) submitTask(w http.ResponseWriter, r *http.Request, caller stri
 	}
 	w.Header().Set("Location", tasksPath+receipt.TaskID.String())
 	api.Answer(w, r, status, h.created(receipt))
-	return nil
 }
 
 // idempotencyKey is the key that stands in the header, in the body or, the
@@ -55,7 +60,7 @@ func idempotencyKey(header, body string) (string, error) {
 
 func (h *handler) created(receipt Receipt) api.TaskCreated {
 	return api.TaskCreated{
-		TaskID: receipt.TaskID, Status: receipt.Status, CreatedAt: receipt.CreatedAt.UTC(),
+		TaskID: receipt.TaskID, RetryOf: receipt.RetryOf, Status: receipt.Status, CreatedAt: receipt.CreatedAt.UTC(),
 		Callback:       api.Callback{URL: taskURL(h.config.CallbackBaseURL, receipt.TaskID, "events"), Token: receipt.Token},
 		MemoryEndpoint: api.MemoryEndpoint{URL: taskURL(h.config.MemoryBaseURL, receipt.TaskID, "memory")},
 	}

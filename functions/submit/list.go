@@ -62,7 +62,7 @@ func (f Filter) statement() (string, []any) {
 	if len(f.Tags) > 0 {
 		add("tags @> $%d::text[]", f.Tags)
 	}
-	return fmt.Sprintf(`SELECT id, status, caller, orchestration_mode, priority, attempt, max_attempts,
+	return fmt.Sprintf(`SELECT id, retry_of, status, caller, orchestration_mode, priority, attempt, max_attempts,
 		tags, failure_class, failure_reason, created_at, updated_at, finished_at
 		FROM codex_tasks WHERE %s ORDER BY id DESC LIMIT %d`, strings.Join(where, " AND "), f.Limit+1), args
 }
@@ -70,7 +70,7 @@ func (f Filter) statement() (string, []any) {
 func scanSummary(row pgx.CollectableRow) (api.TaskSummary, error) {
 	var s api.TaskSummary
 	var class, reason *string
-	err := row.Scan(&s.TaskID, &s.Status, &s.Caller, &s.OrchestrationMode, &s.Priority, &s.Attempt, &s.MaxAttempts,
+	err := row.Scan(&s.TaskID, &s.RetryOf, &s.Status, &s.Caller, &s.OrchestrationMode, &s.Priority, &s.Attempt, &s.MaxAttempts,
 		&s.Tags, &class, &reason, &s.CreatedAt, &s.UpdatedAt, &s.FinishedAt)
 	s.Failure = failureOf(class, reason)
 	s.CreatedAt, s.UpdatedAt, s.FinishedAt = s.CreatedAt.UTC(), s.UpdatedAt.UTC(), utc(s.FinishedAt)

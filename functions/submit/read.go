@@ -49,6 +49,7 @@ type details struct {
 	recalls   []query.ListTaskRecallsRow
 	approvals []query.Approval
 	undos     []query.Undo
+	usage     query.SumUsageRow
 }
 
 // Task is everything about one task. It fails with problem.ErrNotFound.
@@ -97,7 +98,10 @@ func (r *Reader) details(ctx context.Context, id uuid.UUID) (details, error) {
 		if d.approvals, err = q.ListApprovals(ctx, id, maxApprovals); err != nil {
 			return err
 		}
-		d.undos, err = q.ListUndos(ctx, id, maxUndos)
+		if d.undos, err = q.ListUndos(ctx, id, maxUndos); err != nil {
+			return err
+		}
+		d.usage, err = q.SumUsage(ctx, id)
 		return err
 	})
 	return d, err
@@ -123,7 +127,8 @@ func (r *Reader) links(ctx context.Context, rows []query.ListVerifiedArtifactsRo
 func (d *details) show() (api.Task, error) {
 	t := d.task
 	task := api.Task{
-		TaskID: t.ID, Status: api.TaskStatus(t.Status), Caller: t.Caller, Prompt: t.Prompt,
+		TaskID: t.ID, RetryOf: t.RetryOf, Status: api.TaskStatus(t.Status), Caller: t.Caller, Prompt: t.Prompt,
+		Budget: budgetOf(t), Usage: usageOf(d.usage),
 		Project: t.Project, OrchestrationMode: api.OrchestrationMode(t.OrchestrationMode), Priority: int(t.Priority),
 		TimeoutSeconds: int(t.TimeoutSeconds), MaxAttempts: int(t.MaxAttempts), Attempt: int(t.Attempt),
 		Tags: t.Tags, Metadata: t.Metadata, Diff: diffOf(t), Failure: failureOf(t.FailureClass, t.FailureReason),

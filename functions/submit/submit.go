@@ -32,6 +32,10 @@ type Submission struct {
 	Request api.TaskSubmission
 	// IssueToken is whether somebody waits for a token to report with.
 	IssueToken bool
+	// RetryOf is the task that this one runs again, if it does.
+	RetryOf *uuid.UUID
+	// salt is that of the digests in the request's manifests; nil if they have none yet.
+	salt []byte
 	// EventSource and EventID name the event that brought the request, if one did.
 	EventSource, EventID string
 }
@@ -46,6 +50,8 @@ type Receipt struct {
 	Token string
 	// Repeated is whether the task was there before.
 	Repeated bool
+	// RetryOf is the task that this one runs again, if it does.
+	RetryOf *uuid.UUID
 }
 
 // Submitter takes tasks in.
@@ -82,6 +88,7 @@ func (s *Submitter) Submit(ctx context.Context, submission Submission) (receipt 
 			return err
 		}
 		receipt = Receipt{TaskID: task.row.ID, Status: api.TaskStatus(task.row.Status), CreatedAt: created[0], Token: task.token}
+		receipt.RetryOf = task.row.RetryOf
 		tx.Announce(task.submitted(ctx, submission, created[0]))
 		task.announceApprovals(ctx, tx)
 		return memory.Write(ctx, tx.Queries, task.memory, task.parts...)
@@ -99,6 +106,7 @@ func repeat(ctx context.Context, tx *outbox.Tx, task *newTaskRows) (Receipt, err
 		return Receipt{}, errKeyReused(first.ID)
 	}
 	receipt := Receipt{TaskID: first.ID, Status: api.TaskStatus(first.Status), CreatedAt: first.CreatedAt, Repeated: true}
+	receipt.RetryOf = task.row.RetryOf
 	if first.Ended || task.token == "" {
 		return receipt, nil
 	}

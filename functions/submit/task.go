@@ -37,6 +37,9 @@ func newTask(ctx context.Context, p *policy.Policy, s Submission) (*newTaskRows,
 	if err != nil {
 		return nil, err
 	}
+	if s.RetryOf != nil {
+		digest = retryDigest(*s.RetryOf, digest)
+	}
 	agent, resources, err := encodeParts(request)
 	if err != nil {
 		return nil, err
@@ -51,9 +54,15 @@ func newTask(ctx context.Context, p *policy.Policy, s Submission) (*newTaskRows,
 		//nolint:gosec // The document bounds these three.
 		Priority: int16(*request.Priority), TimeoutSeconds: int32(*request.TimeoutSeconds), MaxAttempts: int16(*request.MaxAttempts),
 		Tags: request.Tags, Metadata: request.Metadata,
-		ManifestSalt: salt(), TraceParent: telemetry.TraceParent(ctx),
-		Status: string(api.TaskStatusQueued), Project: request.Project,
+		ManifestSalt: s.salt, TraceParent: telemetry.TraceParent(ctx),
+		Status: string(api.TaskStatusQueued), Project: request.Project, RetryOf: s.RetryOf,
 	}}
+	if t.row.ManifestSalt == nil {
+		t.row.ManifestSalt = salt()
+	}
+	if request.Budget != nil {
+		t.row.BudgetTokens, t.row.BudgetUsd = request.Budget.Tokens, request.Budget.Usd
+	}
 	t.memory = memory.Task{ID: id, Namespaces: t.row.Namespaces, ResourceKinds: t.row.ResourceKinds, Tags: t.row.Tags}
 	t.parts = []memory.Part{{Kind: memory.KindPrompt, Text: request.Prompt}}
 	t.approvals = []approvalRow{}

@@ -26,10 +26,15 @@ func New(functions Functions, log *slog.Logger) (http.Handler, error) {
 	}{
 		{functions.Submit, []string{
 			"/v1/codex/tasks", "/v1/codex/tasks/{taskId}", "/v1/codex/tasks/{taskId}/cancel",
-			"/v1/codex/tasks/{taskId}/undo", "/v1/codex/tasks/{taskId}/approvals/{approvalId}", "/v1/codex/policy/explain",
+			"/v1/codex/tasks/{taskId}/retry", "/v1/codex/tasks/{taskId}/undo",
+			"/v1/codex/tasks/{taskId}/approvals/{approvalId}", "/v1/codex/policy/explain",
+			"/v1/codex/dead-letters", "/v1/codex/dead-letters/{deadLetterId}", "/v1/codex/dead-letters/{deadLetterId}/replay",
 		}},
 		{functions.Callback, []string{"/v1/codex/tasks/{taskId}/events", "/v1/codex/tasks/{taskId}/actions"}},
-		{functions.Memory, []string{"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query"}},
+		{functions.Memory, []string{
+			"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query",
+			"/v1/codex/memory/query", "/v1/codex/memory/{memoryId}",
+		}},
 	} {
 		target, err := url.Parse(route.target)
 		if err != nil {

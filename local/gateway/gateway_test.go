@@ -76,9 +76,12 @@ func TestOperationsReachTheirFunction(t *testing.T) {
 		api.OperationGetTask: "submit", api.OperationCancelTask: "submit",
 		api.OperationPostTaskEvents: "callback", api.OperationListTaskEvents: "callback",
 		api.OperationListTaskMemory: "memory", api.OperationQueryTaskMemory: "memory",
+		api.OperationRetryTask: "submit", api.OperationListDeadLetters: "submit",
+		api.OperationGetDeadLetter: "submit", api.OperationReplayLetter: "submit",
+		api.OperationQueryMemory: "memory", api.OperationGetMemory: "memory", api.OperationForgetMemory: "memory",
 	} {
 		method, path, _ := strings.Cut(validator.Pattern(operation), " ")
-		path = strings.ReplaceAll(path, "{taskId}", "7") + "?limit=3&tag=a%2Fb"
+		path = strings.NewReplacer("{taskId}", "7", "{memoryId}", "7", "{deadLetterId}", "7").Replace(path) + "?limit=3&tag=a%2Fb"
 		res, got := ask(t, method, url+path, "{}")
 		wanted := fmt.Sprintf("%s %s %s Bearer abc host=graf.example.com by=graf.example.com body={}", want, method, path)
 		if res.StatusCode != http.StatusTeapot || got != wanted {

@@ -54,6 +54,7 @@ func (p *Platform) functionEnvironment(address string) []string {
 		"GRAF_CALLBACK_BASE_URL=" + p.URL(),
 		"GRAF_MEMORY_BASE_URL=" + p.URL(),
 		"GRAF_EVENT_SOURCES=/local/cli=local",
+		"GRAF_OPERATORS=local",
 	}
 	environment = append(environment, connection.Environment("GRAF_")...)
 	environment = append(environment, p.modelEnvironment()...)

@@ -66,10 +66,14 @@ func (v *Validator) Parameters(r *http.Request, operationID string, into any) er
 
 // TaskIDFrom is the task id of the request's path. Its error is of kind
 // ErrBadRequest.
-func TaskIDFrom(r *http.Request) (uuid.UUID, error) {
-	text := r.PathValue("taskId")
+func TaskIDFrom(r *http.Request) (uuid.UUID, error) { return IDFrom(r, "taskId") }
+
+// IDFrom is a parameter of the request's path that is an id. Its error is of
+// kind ErrBadRequest.
+func IDFrom(r *http.Request, parameter string) (uuid.UUID, error) {
+	text := r.PathValue(parameter)
 	if err := checkUUID(text); err != nil {
-		return uuid.Nil, problem.ErrBadRequest.Fields(problem.FieldError{Parameter: "taskId", Detail: formatDetail("uuid")})
+		return uuid.Nil, problem.ErrBadRequest.Fields(problem.FieldError{Parameter: parameter, Detail: formatDetail("uuid")})
 	}
 	return uuid.Parse(text)
 }

@@ -10,9 +10,15 @@ import (
 	"github.com/graf-run/graf/shared/problem"
 )
 
+// standardMethods are those of RFC 9110 and RFC 5789 that a path can be asked with.
+var standardMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodOptions, http.MethodTrace,
+}
+
 // Routes serves operations, by their ids, at the methods and paths that the
-// document gives them. Their paths refuse other methods; other paths are not
-// found, unless the caller adds them.
+// document gives them. Their paths refuse HTTP's other methods; other paths are
+// not found, unless the caller adds them.
 func (v *Validator) Routes(operations map[string]http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
@@ -26,7 +32,13 @@ func (v *Validator) Routes(operations map[string]http.Handler) *http.ServeMux {
 		}
 	}
 	for path, allowed := range methods {
-		mux.Handle(path, MethodNotAllowed(allowed...))
+		// Not the path alone: /memory/query for any method and DELETE for
+		// /memory/{memoryId} would both fit, and neither better.
+		for _, method := range standardMethods {
+			if !slices.Contains(allowed, method) {
+				mux.Handle(method+" "+path, MethodNotAllowed(allowed...))
+			}
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, r, problem.ErrNotFound.With("There is nothing at this path."))

@@ -20,6 +20,7 @@ func TestRoutes(t *testing.T) {
 	routes := validator.Routes(map[string]http.Handler{
 		api.OperationSubmitTask: serve(http.StatusAccepted), api.OperationListTasks: serve(http.StatusOK),
 		api.OperationCancelTask: serve(http.StatusAccepted),
+		api.OperationQueryMemory: serve(http.StatusOK), api.OperationForgetMemory: serve(http.StatusOK),
 	})
 	for _, test := range []struct {
 		method, path string
@@ -33,6 +34,11 @@ func TestRoutes(t *testing.T) {
 		{http.MethodGet, "/v1/codex/tasks/7/cancel", http.StatusMethodNotAllowed, "", "POST"},
 		{http.MethodGet, "/v1/codex/tasks/7", http.StatusNotFound, "", ""}, // an operation of another function
 		{http.MethodGet, "/", http.StatusNotFound, "", ""},
+		// A name among ids.
+		{http.MethodPost, "/v1/codex/memory/query", http.StatusOK, "\"\"\n", ""},
+		{http.MethodDelete, "/v1/codex/memory/query", http.StatusMethodNotAllowed, "", "POST"},
+		{http.MethodDelete, "/v1/codex/memory/7", http.StatusOK, "\"\"\n", ""},
+		{http.MethodPost, "/v1/codex/memory/7", http.StatusMethodNotAllowed, "", "DELETE"},
 	} {
 		w := httptest.NewRecorder()
 		routes.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), test.method, test.path, nil))

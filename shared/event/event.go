@@ -58,6 +58,9 @@ const (
 	ExtensionTerminal = "terminal"
 	// ExtensionTaskStatus is the final status on a task.finished event.
 	ExtensionTaskStatus = "taskstatus"
+	// ExtensionReplayOf is the id of the dead letter whose event was sent again
+	// as this one. It is no part of the event's identity.
+	ExtensionReplayOf = "grafreplayof"
 )
 
 // TaskSubmitted is the data of task.submitted: a task was stored and waits.

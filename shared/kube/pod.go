@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -119,6 +120,12 @@ func (s JobSpec) environment() []any {
 		variable("GRAF_MANIFESTS_DIR", manifestsFolder),
 		variable("GRAF_DEADLINE", s.Deadline.UTC().Format(time.RFC3339)),
 		variable("TRACEPARENT", s.TraceParent),
+	}
+	if s.Budget.Tokens != nil {
+		environment = append(environment, variable("GRAF_BUDGET_TOKENS", strconv.FormatInt(*s.Budget.Tokens, 10)))
+	}
+	if s.Budget.USD != nil {
+		environment = append(environment, variable("GRAF_BUDGET_USD", strconv.FormatFloat(*s.Budget.USD, 'f', -1, 64)))
 	}
 	if _, set := s.Env["HOME"]; !set {
 		environment = append(environment, variable("HOME", workFolder))

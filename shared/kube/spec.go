@@ -54,6 +54,8 @@ type JobSpec struct {
 	// Manifests are files by name, at most 1 MiB in all.
 	Manifests   map[string][]byte
 	TraceParent string
+	// Budget is told to the container, which keeps to it.
+	Budget Budget
 
 	// Timeout is how long the execution may be active, rounded up to whole seconds.
 	Timeout time.Duration
@@ -70,6 +72,14 @@ type JobSpec struct {
 	// Requests and Limits are Kubernetes quantities by resource name, for example {"cpu": "500m"}.
 	Requests map[string]string
 	Limits   map[string]string
+}
+
+// Budget is what an attempt may use; nil is as much as it likes.
+type Budget struct {
+	// Tokens are GRAF_BUDGET_TOKENS.
+	Tokens *int64
+	// USD is GRAF_BUDGET_USD, in US dollars.
+	USD *float64
 }
 
 // Name returns the name that the attempt's Job or Workflow, Secret and ConfigMap share.

@@ -6,10 +6,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// filter is the condition on a row m for q's filters; TRUE without any. Only
-// those in use are named, so that the planner estimates what is asked.
+// filter is the condition on a row m for q's filters, beside that nobody forgot
+// it. Only those in use are named, so that the planner estimates what is asked.
 func (q Query) filter(arguments pgx.NamedArgs) string {
-	conditions := []string{"TRUE"}
+	conditions := []string{"m.forgotten_at IS NULL"}
 	add := func(condition, name string, value any) {
 		conditions = append(conditions, condition)
 		arguments[name] = value
@@ -25,6 +25,12 @@ func (q Query) filter(arguments pgx.NamedArgs) string {
 	}
 	if q.OnlyKinds != nil {
 		add("m.kind = ANY(@kinds)", "kinds", q.OnlyKinds)
+	}
+	if q.Project != "" {
+		add("EXISTS (SELECT FROM codex_tasks t WHERE t.id = m.task_id AND t.project = @project)", "project", q.Project)
+	}
+	if !q.Since.IsZero() {
+		add("m.created_at >= @since", "since", q.Since)
 	}
 	if q.ExcludeTask != nil {
 		add("m.task_id <> @exclude_task", "exclude_task", *q.ExcludeTask)

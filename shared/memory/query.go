@@ -57,6 +57,10 @@ type Query struct {
 	Tags []string
 	// OnlyKinds keeps memories of these kinds (KindOutcome, …); nil keeps all.
 	OnlyKinds []string
+	// Project keeps memories of tasks of this project; empty keeps all.
+	Project string
+	// Since keeps memories made at this moment or later; zero keeps all.
+	Since time.Time
 	// ExcludeTask leaves out one task's own memories.
 	ExcludeTask *uuid.UUID
 }

@@ -115,6 +115,7 @@ test "$3" = '$(GRAF_TASK_ID) $$' || exit 23
 test "$$" -gt 0 || exit 24
 test -z "$(ls "$GRAF_MANIFESTS_DIR" | grep -v -e deployment.yaml -e binary)" || exit 25
 test ! -e "$(dirname "$GRAF_PROMPT_FILE")/callbackToken" || exit 26
+test "$GRAF_BUDGET_TOKENS $GRAF_BUDGET_USD" = "2000000 0.25" || exit 27
 `
 
 func testContract(t *testing.T, target Target) {
@@ -126,6 +127,7 @@ func testContract(t *testing.T, target Target) {
 	spec.Manifests = map[string][]byte{"deployment.yaml": []byte("kind: Deployment"), "binary": {0xff, 0xfe}}
 	spec.Deadline = time.Date(2030, 1, 2, 4, 4, 5, 0, time.FixedZone("", 3600))
 	spec.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	spec.Budget = kube.Budget{Tokens: new(int64(2_000_000)), USD: new(0.25)}
 	execution := Launch(t, client, spec)
 	if end := target.AwaitEnd(ctx, t, execution); end.Phase != kube.PhaseSucceeded {
 		termination, err := client.Termination(ctx, execution)

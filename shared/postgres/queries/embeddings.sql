@@ -3,7 +3,7 @@
 -- its prompt first.
 SELECT c.content_hash, c.content, m.is_prompt
 FROM (SELECT content_hash, bool_or(kind = 'prompt')::boolean AS is_prompt, min(ordinal) AS ordinal
-      FROM codex_task_memory_index WHERE task_id = @task_id GROUP BY content_hash) AS m
+      FROM codex_task_memory_index WHERE task_id = @task_id AND forgotten_at IS NULL GROUP BY content_hash) AS m
 JOIN codex_memory_contents c ON c.content_hash = m.content_hash
 WHERE c.embedded_as IS DISTINCT FROM @model_key::text AND c.embedding_error IS NULL
 ORDER BY m.is_prompt DESC, m.ordinal LIMIT @max_rows;
@@ -12,7 +12,8 @@ ORDER BY m.is_prompt DESC, m.ordinal LIMIT @max_rows;
 -- PendingTasks lists tasks with texts that have waited longer than min_age.
 SELECT m.task_id
 FROM codex_memory_contents c
-JOIN LATERAL (SELECT i.task_id FROM codex_task_memory_index i WHERE i.content_hash = c.content_hash LIMIT 1) AS m ON true
+JOIN LATERAL (SELECT i.task_id FROM codex_task_memory_index i
+              WHERE i.content_hash = c.content_hash AND i.forgotten_at IS NULL LIMIT 1) AS m ON true
 WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL AND c.created_at <= now() - @min_age::interval
 GROUP BY m.task_id ORDER BY min(c.created_at) LIMIT @max_rows;
 
@@ -65,13 +66,15 @@ WHERE content_hash = ANY(@content_hashes::bytea[]);
 -- name: MarkTaskFailed :execrows
 -- MarkTaskFailed gives up on a task's texts after the last retry.
 UPDATE codex_memory_contents SET embedding_error = @reason::text
-WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHERE m.task_id = @task_id)
+WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m
+                       WHERE m.task_id = @task_id AND m.forgotten_at IS NULL)
   AND embedded_as IS NULL AND embedding_error IS NULL;
 
 -- name: ReviveTask :exec
 -- ReviveTask lets a task's texts that were given up wait for their vectors again.
 UPDATE codex_memory_contents SET embedding_error = NULL
-WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHERE m.task_id = @task_id)
+WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m
+                       WHERE m.task_id = @task_id AND m.forgotten_at IS NULL)
   AND embedding_error IS NOT NULL;
 
 -- name: CountPending :one
@@ -79,7 +82,8 @@ WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHER
 SELECT count(*) FROM (
     SELECT FROM codex_memory_contents c
     WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL AND c.created_at <= now() - @min_age::interval
-      AND EXISTS (SELECT FROM codex_task_memory_index m WHERE m.content_hash = c.content_hash)
+      AND EXISTS (SELECT FROM codex_task_memory_index m
+                  WHERE m.content_hash = c.content_hash AND m.forgotten_at IS NULL)
     LIMIT 1000) AS pending;
 
 -- name: GetPromptVector :one

@@ -7,12 +7,13 @@ WITH task AS (
         (id, caller, idempotency_key, request_digest, updated_by, prompt, target_resources,
          namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds,
          max_attempts, tags, metadata, manifest_salt, trace_parent,
-         status, project, policy_version, policy_rule, grants)
+         status, project, policy_version, policy_rule, grants, retry_of, budget_tokens, budget_usd)
     VALUES
         (@id, @caller, @idempotency_key, @request_digest, @updated_by, @prompt, @target_resources,
          @namespaces::text[], @resource_kinds::text[], @orchestration_mode, @agent, @priority, @timeout_seconds,
          @max_attempts, @tags::text[], @metadata, @manifest_salt, @trace_parent,
-         @status, @project, sqlc.narg(policy_version), @policy_rule, @grants)
+         @status, @project, sqlc.narg(policy_version), @policy_rule, @grants,
+         sqlc.narg(retry_of), sqlc.narg(budget_tokens), sqlc.narg(budget_usd))
     ON CONFLICT (caller, idempotency_key) DO NOTHING
     RETURNING id, created_at
 ), token AS (
@@ -95,11 +96,17 @@ SELECT m.kind,
        count(*) FILTER (WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL) AS pending,
        count(*) FILTER (WHERE c.embedded_as IS NULL AND c.embedding_error IS NOT NULL) AS failed
 FROM codex_task_memory_index m JOIN codex_memory_contents c ON c.content_hash = m.content_hash
-WHERE m.task_id = $1 GROUP BY m.kind;
+WHERE m.task_id = $1 AND m.forgotten_at IS NULL GROUP BY m.kind;
 
 -- name: ListTaskRecalls :many
 SELECT r.attempt, r.memory_id, r.score, c.content, m.task_id, m.kind
 FROM codex_task_recalls r
 JOIN codex_task_memory_index m ON m.id = r.memory_id
 JOIN codex_memory_contents c ON c.content_hash = m.content_hash
-WHERE r.task_id = @task_id ORDER BY r.attempt, r.rank LIMIT @max_rows;
+WHERE r.task_id = @task_id AND m.forgotten_at IS NULL ORDER BY r.attempt, r.rank LIMIT @max_rows;
+
+-- name: GetSubmittedManifests :one
+-- GetSubmittedManifests reads the state before the run as the submitter gave it.
+SELECT manifests FROM codex_task_snapshots
+WHERE task_id = $1 AND type = 'before' AND attempt = 0 AND event_sequence IS NULL AND NOT live
+LIMIT 1;

@@ -8,14 +8,59 @@ package query
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 )
 
+const getDeadLetter = `-- name: GetDeadLetter :one
+SELECT l.id, l.event_id, l.source, l.type, l.subject, l.destination, l.error_code, l.error, l.event, l.created_at, l.replayed_at, l.replayed_by, l.replay_of, ARRAY(SELECT r.id FROM codex_dead_letters r WHERE r.replay_of = l.id ORDER BY r.id)::uuid[] AS replays
+FROM codex_dead_letters l WHERE l.id = $1
+`
+
+type GetDeadLetterRow struct {
+	ID          uuid.UUID
+	EventID     string
+	Source      string
+	Type        string
+	Subject     string
+	Destination string
+	ErrorCode   *int32
+	Error       string
+	Event       json.RawMessage
+	CreatedAt   time.Time
+	ReplayedAt  *time.Time
+	ReplayedBy  *string
+	ReplayOf    *uuid.UUID
+	Replays     []uuid.UUID
+}
+
+func (q *Queries) GetDeadLetter(ctx context.Context, id uuid.UUID) (GetDeadLetterRow, error) {
+	row := q.db.QueryRow(ctx, getDeadLetter, id)
+	var i GetDeadLetterRow
+	err := row.Scan(
+		&i.ID,
+		&i.EventID,
+		&i.Source,
+		&i.Type,
+		&i.Subject,
+		&i.Destination,
+		&i.ErrorCode,
+		&i.Error,
+		&i.Event,
+		&i.CreatedAt,
+		&i.ReplayedAt,
+		&i.ReplayedBy,
+		&i.ReplayOf,
+		&i.Replays,
+	)
+	return i, err
+}
+
 const insertDeadLetter = `-- name: InsertDeadLetter :exec
-INSERT INTO codex_dead_letters (id, event_id, source, type, subject, destination, error_code, error, event)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (source, event_id, destination) DO NOTHING
+INSERT INTO codex_dead_letters (id, event_id, source, type, subject, destination, error_code, error, event, replay_of)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (source, event_id, destination, replay_of) DO NOTHING
 `
 
 type InsertDeadLetterParams struct {
@@ -28,10 +73,11 @@ type InsertDeadLetterParams struct {
 	ErrorCode   *int32
 	Error       string
 	Event       json.RawMessage
+	ReplayOf    *uuid.UUID
 }
 
 // InsertDeadLetter keeps an event that nobody took; the same one again for the
-// same subscriber changes nothing.
+// same subscriber changes nothing, unless it was replayed in between.
 func (q *Queries) InsertDeadLetter(ctx context.Context, arg InsertDeadLetterParams) error {
 	_, err := q.db.Exec(ctx, insertDeadLetter,
 		arg.ID,
@@ -43,6 +89,23 @@ func (q *Queries) InsertDeadLetter(ctx context.Context, arg InsertDeadLetterPara
 		arg.ErrorCode,
 		arg.Error,
 		arg.Event,
+		arg.ReplayOf,
 	)
 	return err
+}
+
+const replayDeadLetter = `-- name: ReplayDeadLetter :execrows
+WITH replayed AS (
+    UPDATE codex_dead_letters l SET replayed_at = now(), replayed_by = $1::text
+    WHERE l.id = $2 AND l.replayed_at IS NULL RETURNING l.id)
+INSERT INTO codex_operations (actor, operation, subject) SELECT $1::text, 'dead_letter.replay', replayed.id FROM replayed
+`
+
+// ReplayDeadLetter marks a letter as sent again, the first time, with its audit.
+func (q *Queries) ReplayDeadLetter(ctx context.Context, actor string, iD uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, replayDeadLetter, actor, iD)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

@@ -60,7 +60,8 @@ const countPending = `-- name: CountPending :one
 SELECT count(*) FROM (
     SELECT FROM codex_memory_contents c
     WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL AND c.created_at <= now() - $1::interval
-      AND EXISTS (SELECT FROM codex_task_memory_index m WHERE m.content_hash = c.content_hash)
+      AND EXISTS (SELECT FROM codex_task_memory_index m
+                  WHERE m.content_hash = c.content_hash AND m.forgotten_at IS NULL)
     LIMIT 1000) AS pending
 `
 
@@ -159,7 +160,8 @@ func (q *Queries) MarkEmbedded(ctx context.Context, model string, dimension int3
 
 const markTaskFailed = `-- name: MarkTaskFailed :execrows
 UPDATE codex_memory_contents SET embedding_error = $1::text
-WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHERE m.task_id = $2)
+WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m
+                       WHERE m.task_id = $2 AND m.forgotten_at IS NULL)
   AND embedded_as IS NULL AND embedding_error IS NULL
 `
 
@@ -208,7 +210,7 @@ func (q *Queries) OutdatedContents(ctx context.Context, modelKey string, maxRows
 const pendingContents = `-- name: PendingContents :many
 SELECT c.content_hash, c.content, m.is_prompt
 FROM (SELECT content_hash, bool_or(kind = 'prompt')::boolean AS is_prompt, min(ordinal) AS ordinal
-      FROM codex_task_memory_index WHERE task_id = $1 GROUP BY content_hash) AS m
+      FROM codex_task_memory_index WHERE task_id = $1 AND forgotten_at IS NULL GROUP BY content_hash) AS m
 JOIN codex_memory_contents c ON c.content_hash = m.content_hash
 WHERE c.embedded_as IS DISTINCT FROM $2::text AND c.embedding_error IS NULL
 ORDER BY m.is_prompt DESC, m.ordinal LIMIT $3
@@ -245,7 +247,8 @@ func (q *Queries) PendingContents(ctx context.Context, taskID uuid.UUID, modelKe
 const pendingTasks = `-- name: PendingTasks :many
 SELECT m.task_id
 FROM codex_memory_contents c
-JOIN LATERAL (SELECT i.task_id FROM codex_task_memory_index i WHERE i.content_hash = c.content_hash LIMIT 1) AS m ON true
+JOIN LATERAL (SELECT i.task_id FROM codex_task_memory_index i
+              WHERE i.content_hash = c.content_hash AND i.forgotten_at IS NULL LIMIT 1) AS m ON true
 WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL AND c.created_at <= now() - $1::interval
 GROUP BY m.task_id ORDER BY min(c.created_at) LIMIT $2
 `
@@ -288,7 +291,8 @@ func (q *Queries) ReleaseContents(ctx context.Context, model string, dimension i
 
 const reviveTask = `-- name: ReviveTask :exec
 UPDATE codex_memory_contents SET embedding_error = NULL
-WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m WHERE m.task_id = $1)
+WHERE content_hash IN (SELECT m.content_hash FROM codex_task_memory_index m
+                       WHERE m.task_id = $1 AND m.forgotten_at IS NULL)
   AND embedding_error IS NOT NULL
 `
 

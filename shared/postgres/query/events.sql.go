@@ -30,3 +30,34 @@ func (q *Queries) GetTerminalReport(ctx context.Context, taskID uuid.UUID, attem
 	err := row.Scan(&i.EventType, &i.Content)
 	return i, err
 }
+
+const sumUsage = `-- name: SumUsage :one
+SELECT coalesce(sum(codex_usage_figure(content, 'inputTokens')), 0)::bigint AS input_tokens,
+       coalesce(sum(codex_usage_figure(content, 'cachedInputTokens')), 0)::bigint AS cached_input_tokens,
+       coalesce(sum(codex_usage_figure(content, 'outputTokens')), 0)::bigint AS output_tokens,
+       coalesce(sum(codex_usage_figure(content, 'reasoningTokens')), 0)::bigint AS reasoning_tokens,
+       coalesce(sum(codex_usage_figure(content, 'usd')), 0)::double precision AS usd
+FROM codex_task_events WHERE task_id = $1 AND event_type = 'usage'
+`
+
+type SumUsageRow struct {
+	InputTokens       int64
+	CachedInputTokens int64
+	OutputTokens      int64
+	ReasoningTokens   int64
+	Usd               float64
+}
+
+// SumUsage adds up what the attempts of a task reported to have used.
+func (q *Queries) SumUsage(ctx context.Context, taskID uuid.UUID) (SumUsageRow, error) {
+	row := q.db.QueryRow(ctx, sumUsage, taskID)
+	var i SumUsageRow
+	err := row.Scan(
+		&i.InputTokens,
+		&i.CachedInputTokens,
+		&i.OutputTokens,
+		&i.ReasoningTokens,
+		&i.Usd,
+	)
+	return i, err
+}

@@ -8,9 +8,105 @@ package query
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 )
+
+const forgetMemory = `-- name: ForgetMemory :exec
+WITH forgotten AS (
+    UPDATE codex_task_memory_index m SET forgotten_at = now() WHERE m.id = $2 AND m.forgotten_at IS NULL RETURNING m.id)
+INSERT INTO codex_operations (actor, operation, subject) SELECT $1, 'memory.forget', forgotten.id FROM forgotten
+`
+
+// ForgetMemory takes a memory out of every search, with its audit.
+func (q *Queries) ForgetMemory(ctx context.Context, actor string, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, forgetMemory, actor, iD)
+	return err
+}
+
+const getLastOutcome = `-- name: GetLastOutcome :one
+SELECT m.id, m.task_id, m.kind, m.metadata, m.created_at, c.content
+FROM codex_task_memory_index m JOIN codex_memory_contents c ON c.content_hash = m.content_hash
+WHERE m.task_id = $1 AND m.kind = 'outcome' AND m.forgotten_at IS NULL
+ORDER BY m.ordinal / 1000 DESC, m.ordinal LIMIT 1
+`
+
+type GetLastOutcomeRow struct {
+	ID        uuid.UUID
+	TaskID    uuid.UUID
+	Kind      string
+	Metadata  json.RawMessage
+	CreatedAt time.Time
+	Content   string
+}
+
+// GetLastOutcome reads what came of a task's last attempt.
+func (q *Queries) GetLastOutcome(ctx context.Context, taskID uuid.UUID) (GetLastOutcomeRow, error) {
+	row := q.db.QueryRow(ctx, getLastOutcome, taskID)
+	var i GetLastOutcomeRow
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.Kind,
+		&i.Metadata,
+		&i.CreatedAt,
+		&i.Content,
+	)
+	return i, err
+}
+
+const getMemory = `-- name: GetMemory :one
+SELECT m.id, m.task_id, m.kind, m.ordinal, m.namespaces, m.resource_kinds, m.tags, m.metadata, m.created_at,
+       c.content, c.embedded_as, c.embedding_error, t.caller, t.project,
+       (SELECT count(*) FROM codex_task_recalls r WHERE r.memory_id = m.id) AS recalls
+FROM codex_task_memory_index m
+JOIN codex_memory_contents c ON c.content_hash = m.content_hash
+JOIN codex_tasks t ON t.id = m.task_id
+WHERE m.id = $1 AND m.forgotten_at IS NULL
+`
+
+type GetMemoryRow struct {
+	ID             uuid.UUID
+	TaskID         uuid.UUID
+	Kind           string
+	Ordinal        int64
+	Namespaces     []string
+	ResourceKinds  []string
+	Tags           []string
+	Metadata       json.RawMessage
+	CreatedAt      time.Time
+	Content        string
+	EmbeddedAs     *string
+	EmbeddingError *string
+	Caller         string
+	Project        string
+	Recalls        int64
+}
+
+// GetMemory reads a memory with its task; no row for one that is forgotten.
+func (q *Queries) GetMemory(ctx context.Context, id uuid.UUID) (GetMemoryRow, error) {
+	row := q.db.QueryRow(ctx, getMemory, id)
+	var i GetMemoryRow
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.Kind,
+		&i.Ordinal,
+		&i.Namespaces,
+		&i.ResourceKinds,
+		&i.Tags,
+		&i.Metadata,
+		&i.CreatedAt,
+		&i.Content,
+		&i.EmbeddedAs,
+		&i.EmbeddingError,
+		&i.Caller,
+		&i.Project,
+		&i.Recalls,
+	)
+	return i, err
+}
 
 const insertMemories = `-- name: InsertMemories :exec
 WITH revived AS (
@@ -63,4 +159,23 @@ func (q *Queries) InsertMemories(ctx context.Context, arg InsertMemoriesParams) 
 		arg.Contents,
 	)
 	return err
+}
+
+const lockMemory = `-- name: LockMemory :one
+SELECT t.caller, (m.forgotten_at IS NOT NULL)::boolean AS forgotten
+FROM codex_task_memory_index m JOIN codex_tasks t ON t.id = m.task_id
+WHERE m.id = $1 FOR UPDATE OF m
+`
+
+type LockMemoryRow struct {
+	Caller    string
+	Forgotten bool
+}
+
+// LockMemory tells whose memory it is, and whether it is forgotten, and holds it.
+func (q *Queries) LockMemory(ctx context.Context, id uuid.UUID) (LockMemoryRow, error) {
+	row := q.db.QueryRow(ctx, lockMemory, id)
+	var i LockMemoryRow
+	err := row.Scan(&i.Caller, &i.Forgotten)
+	return i, err
 }

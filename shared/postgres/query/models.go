@@ -97,6 +97,14 @@ type CodexMemoryContent struct {
 	CreatedAt      time.Time
 }
 
+type CodexOperation struct {
+	ID         int64
+	Actor      string
+	Operation  string
+	Subject    uuid.UUID
+	OccurredAt time.Time
+}
+
 type DeadLetter struct {
 	ID          uuid.UUID
 	EventID     string
@@ -108,6 +116,9 @@ type DeadLetter struct {
 	Error       string
 	Event       json.RawMessage
 	CreatedAt   time.Time
+	ReplayedAt  *time.Time
+	ReplayedBy  *string
+	ReplayOf    *uuid.UUID
 }
 
 type Embedding struct {
@@ -145,6 +156,7 @@ type Memory struct {
 	Tags          []string
 	Metadata      json.RawMessage
 	CreatedAt     time.Time
+	ForgottenAt   *time.Time
 }
 
 type OutboxRow struct {
@@ -226,6 +238,9 @@ type Task struct {
 	PolicyVersion     *string
 	PolicyRule        string
 	Grants            json.RawMessage
+	RetryOf           *uuid.UUID
+	BudgetTokens      *int64
+	BudgetUsd         *float64
 }
 
 type Token struct {

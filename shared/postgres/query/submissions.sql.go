@@ -20,7 +20,7 @@ UPDATE codex_tasks SET status = 'cancelled', updated_by = $1,
     cancel_reason = $3,
     failure_class = 'cancelled', failure_reason = $4
 WHERE id = $5
-RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants
+RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants, retry_of, budget_tokens, budget_usd
 `
 
 type CancelQueuedTaskParams struct {
@@ -84,6 +84,9 @@ func (q *Queries) CancelQueuedTask(ctx context.Context, arg CancelQueuedTaskPara
 		&i.PolicyVersion,
 		&i.PolicyRule,
 		&i.Grants,
+		&i.RetryOf,
+		&i.BudgetTokens,
+		&i.BudgetUsd,
 	)
 	return i, err
 }
@@ -93,7 +96,7 @@ SELECT m.kind,
        count(*) FILTER (WHERE c.embedded_as IS NULL AND c.embedding_error IS NULL) AS pending,
        count(*) FILTER (WHERE c.embedded_as IS NULL AND c.embedding_error IS NOT NULL) AS failed
 FROM codex_task_memory_index m JOIN codex_memory_contents c ON c.content_hash = m.content_hash
-WHERE m.task_id = $1 GROUP BY m.kind
+WHERE m.task_id = $1 AND m.forgotten_at IS NULL GROUP BY m.kind
 `
 
 type CountTaskMemoriesRow struct {
@@ -150,36 +153,51 @@ func (q *Queries) FindSubmission(ctx context.Context, caller string, idempotency
 	return i, err
 }
 
+const getSubmittedManifests = `-- name: GetSubmittedManifests :one
+SELECT manifests FROM codex_task_snapshots
+WHERE task_id = $1 AND type = 'before' AND attempt = 0 AND event_sequence IS NULL AND NOT live
+LIMIT 1
+`
+
+// GetSubmittedManifests reads the state before the run as the submitter gave it.
+func (q *Queries) GetSubmittedManifests(ctx context.Context, taskID uuid.UUID) (json.RawMessage, error) {
+	row := q.db.QueryRow(ctx, getSubmittedManifests, taskID)
+	var manifests json.RawMessage
+	err := row.Scan(&manifests)
+	return manifests, err
+}
+
 const insertSubmission = `-- name: InsertSubmission :many
 WITH task AS (
     INSERT INTO codex_tasks
         (id, caller, idempotency_key, request_digest, updated_by, prompt, target_resources,
          namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds,
          max_attempts, tags, metadata, manifest_salt, trace_parent,
-         status, project, policy_version, policy_rule, grants)
+         status, project, policy_version, policy_rule, grants, retry_of, budget_tokens, budget_usd)
     VALUES
         ($1, $2, $3, $4, $5, $6, $7,
          $8::text[], $9::text[], $10, $11, $12, $13,
          $14, $15::text[], $16, $17, $18,
-         $19, $20, $21, $22, $23)
+         $19, $20, $21, $22, $23,
+         $24, $25, $26)
     ON CONFLICT (caller, idempotency_key) DO NOTHING
     RETURNING id, created_at
 ), token AS (
     INSERT INTO codex_task_tokens (token_hash, task_id, issued_to)
-    SELECT $24::bytea, task.id, 'submitter' FROM task
-    WHERE $24::bytea IS NOT NULL
+    SELECT $27::bytea, task.id, 'submitter' FROM task
+    WHERE $27::bytea IS NOT NULL
 ), snapshot AS (
     INSERT INTO codex_task_snapshots (id, task_id, type, attempt, manifests, digest)
-    SELECT $25, task.id, 'before', 0, $26::json, $27 FROM task
-    WHERE $26::json IS NOT NULL
+    SELECT $28, task.id, 'before', 0, $29::json, $30 FROM task
+    WHERE $29::json IS NOT NULL
 ), applied AS (
     INSERT INTO codex_task_manifests (task_id, manifests)
-    SELECT task.id, $28::json FROM task
-    WHERE $28::json IS NOT NULL
+    SELECT task.id, $31::json FROM task
+    WHERE $31::json IS NOT NULL
 ), approvals AS (
     INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
     SELECT a.id, task.id, a.subject, a.description, a.rule, $21::text, a.approvers, a.reason
-    FROM task, jsonb_to_recordset($29::jsonb)
+    FROM task, jsonb_to_recordset($32::jsonb)
         AS a (id uuid, subject text, description text, rule text, approvers text[], reason text)
 )
 SELECT task.created_at FROM task
@@ -209,6 +227,9 @@ type InsertSubmissionParams struct {
 	PolicyVersion     *string
 	PolicyRule        string
 	Grants            json.RawMessage
+	RetryOf           *uuid.UUID
+	BudgetTokens      *int64
+	BudgetUsd         *float64
 	TokenHash         []byte
 	SnapshotID        uuid.UUID
 	SnapshotManifests json.RawMessage
@@ -245,6 +266,9 @@ func (q *Queries) InsertSubmission(ctx context.Context, arg InsertSubmissionPara
 		arg.PolicyVersion,
 		arg.PolicyRule,
 		arg.Grants,
+		arg.RetryOf,
+		arg.BudgetTokens,
+		arg.BudgetUsd,
 		arg.TokenHash,
 		arg.SnapshotID,
 		arg.SnapshotManifests,
@@ -378,7 +402,7 @@ SELECT r.attempt, r.memory_id, r.score, c.content, m.task_id, m.kind
 FROM codex_task_recalls r
 JOIN codex_task_memory_index m ON m.id = r.memory_id
 JOIN codex_memory_contents c ON c.content_hash = m.content_hash
-WHERE r.task_id = $1 ORDER BY r.attempt, r.rank LIMIT $2
+WHERE r.task_id = $1 AND m.forgotten_at IS NULL ORDER BY r.attempt, r.rank LIMIT $2
 `
 
 type ListTaskRecallsRow struct {

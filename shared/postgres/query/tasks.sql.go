@@ -17,12 +17,12 @@ const beginFinalizing = `-- name: BeginFinalizing :one
 WITH task AS (
     UPDATE codex_tasks SET status = 'finalizing', updated_by = $1
     WHERE codex_tasks.id = $2 AND codex_tasks.attempt = $3 AND codex_tasks.status IN ('launching', 'running')
-    RETURNING codex_tasks.id, codex_tasks.caller, codex_tasks.idempotency_key, codex_tasks.request_digest, codex_tasks.status, codex_tasks.updated_by, codex_tasks.prompt, codex_tasks.target_resources, codex_tasks.namespaces, codex_tasks.resource_kinds, codex_tasks.orchestration_mode, codex_tasks.agent, codex_tasks.priority, codex_tasks.timeout_seconds, codex_tasks.max_attempts, codex_tasks.tags, codex_tasks.metadata, codex_tasks.manifest_salt, codex_tasks.trace_parent, codex_tasks.attempt, codex_tasks.not_before, codex_tasks.cancel_requested_at, codex_tasks.cancel_requested_by, codex_tasks.cancel_reason, codex_tasks.last_event_sequence, codex_tasks.diff_digest, codex_tasks.diff_unified, codex_tasks.diff_summary, codex_tasks.failure_class, codex_tasks.failure_reason, codex_tasks.created_at, codex_tasks.queued_at, codex_tasks.launching_at, codex_tasks.started_at, codex_tasks.finalizing_at, codex_tasks.finished_at, codex_tasks.deadline_at, codex_tasks.updated_at, codex_tasks.project, codex_tasks.policy_version, codex_tasks.policy_rule, codex_tasks.grants
+    RETURNING codex_tasks.id, codex_tasks.caller, codex_tasks.idempotency_key, codex_tasks.request_digest, codex_tasks.status, codex_tasks.updated_by, codex_tasks.prompt, codex_tasks.target_resources, codex_tasks.namespaces, codex_tasks.resource_kinds, codex_tasks.orchestration_mode, codex_tasks.agent, codex_tasks.priority, codex_tasks.timeout_seconds, codex_tasks.max_attempts, codex_tasks.tags, codex_tasks.metadata, codex_tasks.manifest_salt, codex_tasks.trace_parent, codex_tasks.attempt, codex_tasks.not_before, codex_tasks.cancel_requested_at, codex_tasks.cancel_requested_by, codex_tasks.cancel_reason, codex_tasks.last_event_sequence, codex_tasks.diff_digest, codex_tasks.diff_unified, codex_tasks.diff_summary, codex_tasks.failure_class, codex_tasks.failure_reason, codex_tasks.created_at, codex_tasks.queued_at, codex_tasks.launching_at, codex_tasks.started_at, codex_tasks.finalizing_at, codex_tasks.finished_at, codex_tasks.deadline_at, codex_tasks.updated_at, codex_tasks.project, codex_tasks.policy_version, codex_tasks.policy_rule, codex_tasks.grants, codex_tasks.retry_of, codex_tasks.budget_tokens, codex_tasks.budget_usd
 ), noted AS (
     UPDATE codex_task_attempts a SET execution_end = $4
     FROM task WHERE a.task_id = task.id AND a.attempt = task.attempt
 )
-SELECT task.id, task.caller, task.idempotency_key, task.request_digest, task.status, task.updated_by, task.prompt, task.target_resources, task.namespaces, task.resource_kinds, task.orchestration_mode, task.agent, task.priority, task.timeout_seconds, task.max_attempts, task.tags, task.metadata, task.manifest_salt, task.trace_parent, task.attempt, task.not_before, task.cancel_requested_at, task.cancel_requested_by, task.cancel_reason, task.last_event_sequence, task.diff_digest, task.diff_unified, task.diff_summary, task.failure_class, task.failure_reason, task.created_at, task.queued_at, task.launching_at, task.started_at, task.finalizing_at, task.finished_at, task.deadline_at, task.updated_at, task.project, task.policy_version, task.policy_rule, task.grants FROM task
+SELECT task.id, task.caller, task.idempotency_key, task.request_digest, task.status, task.updated_by, task.prompt, task.target_resources, task.namespaces, task.resource_kinds, task.orchestration_mode, task.agent, task.priority, task.timeout_seconds, task.max_attempts, task.tags, task.metadata, task.manifest_salt, task.trace_parent, task.attempt, task.not_before, task.cancel_requested_at, task.cancel_requested_by, task.cancel_reason, task.last_event_sequence, task.diff_digest, task.diff_unified, task.diff_summary, task.failure_class, task.failure_reason, task.created_at, task.queued_at, task.launching_at, task.started_at, task.finalizing_at, task.finished_at, task.deadline_at, task.updated_at, task.project, task.policy_version, task.policy_rule, task.grants, task.retry_of, task.budget_tokens, task.budget_usd FROM task
 `
 
 type BeginFinalizingParams struct {
@@ -75,6 +75,9 @@ type BeginFinalizingRow struct {
 	PolicyVersion     *string
 	PolicyRule        string
 	Grants            json.RawMessage
+	RetryOf           *uuid.UUID
+	BudgetTokens      *int64
+	BudgetUsd         *float64
 }
 
 // BeginFinalizing takes up the end of an attempt's execution and notes it. No
@@ -130,6 +133,9 @@ func (q *Queries) BeginFinalizing(ctx context.Context, arg BeginFinalizingParams
 		&i.PolicyVersion,
 		&i.PolicyRule,
 		&i.Grants,
+		&i.RetryOf,
+		&i.BudgetTokens,
+		&i.BudgetUsd,
 	)
 	return i, err
 }
@@ -157,7 +163,7 @@ UPDATE codex_tasks
 SET status = $1, updated_by = $2, diff_digest = $3, diff_unified = $4,
     diff_summary = $5, failure_class = $6, failure_reason = $7
 WHERE id = $8 AND attempt = $9 AND status = 'finalizing'
-RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants
+RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants, retry_of, budget_tokens, budget_usd
 `
 
 type EndTaskParams struct {
@@ -229,6 +235,9 @@ func (q *Queries) EndTask(ctx context.Context, arg EndTaskParams) (Task, error) 
 		&i.PolicyVersion,
 		&i.PolicyRule,
 		&i.Grants,
+		&i.RetryOf,
+		&i.BudgetTokens,
+		&i.BudgetUsd,
 	)
 	return i, err
 }
@@ -238,7 +247,7 @@ UPDATE codex_tasks
 SET status = CASE WHEN cancel_requested_at IS NULL THEN 'failed' ELSE 'cancelled' END,
     updated_by = $1, failure_class = $2, failure_reason = $3
 WHERE id = $4 AND status = 'launching' AND attempt = $5
-RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants
+RETURNING id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants, retry_of, budget_tokens, budget_usd
 `
 
 type FailLaunchParams struct {
@@ -303,12 +312,15 @@ func (q *Queries) FailLaunch(ctx context.Context, arg FailLaunchParams) (Task, e
 		&i.PolicyVersion,
 		&i.PolicyRule,
 		&i.Grants,
+		&i.RetryOf,
+		&i.BudgetTokens,
+		&i.BudgetUsd,
 	)
 	return i, err
 }
 
 const getTask = `-- name: GetTask :one
-SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants FROM codex_tasks WHERE id = $1
+SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants, retry_of, budget_tokens, budget_usd FROM codex_tasks WHERE id = $1
 `
 
 func (q *Queries) GetTask(ctx context.Context, id uuid.UUID) (Task, error) {
@@ -357,6 +369,9 @@ func (q *Queries) GetTask(ctx context.Context, id uuid.UUID) (Task, error) {
 		&i.PolicyVersion,
 		&i.PolicyRule,
 		&i.Grants,
+		&i.RetryOf,
+		&i.BudgetTokens,
+		&i.BudgetUsd,
 	)
 	return i, err
 }
@@ -615,7 +630,7 @@ func (q *Queries) ListUnobserved(ctx context.Context, minAge time.Duration, afte
 }
 
 const lockTask = `-- name: LockTask :one
-SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants FROM codex_tasks WHERE id = $1 FOR UPDATE
+SELECT id, caller, idempotency_key, request_digest, status, updated_by, prompt, target_resources, namespaces, resource_kinds, orchestration_mode, agent, priority, timeout_seconds, max_attempts, tags, metadata, manifest_salt, trace_parent, attempt, not_before, cancel_requested_at, cancel_requested_by, cancel_reason, last_event_sequence, diff_digest, diff_unified, diff_summary, failure_class, failure_reason, created_at, queued_at, launching_at, started_at, finalizing_at, finished_at, deadline_at, updated_at, project, policy_version, policy_rule, grants, retry_of, budget_tokens, budget_usd FROM codex_tasks WHERE id = $1 FOR UPDATE
 `
 
 // LockTask reads a task and holds its row until the transaction ends, so that
@@ -666,6 +681,9 @@ func (q *Queries) LockTask(ctx context.Context, id uuid.UUID) (Task, error) {
 		&i.PolicyVersion,
 		&i.PolicyRule,
 		&i.Grants,
+		&i.RetryOf,
+		&i.BudgetTokens,
+		&i.BudgetUsd,
 	)
 	return i, err
 }
