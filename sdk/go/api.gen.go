@@ -612,8 +612,8 @@ type Budget struct {
 	// Tokens Input and output tokens.
 	Tokens *int64 `json:"tokens,omitempty"`
 
-	// Usd US dollars.
-	Usd *float64 `json:"usd,omitempty"`
+	// USD US dollars.
+	USD *float64 `json:"usd,omitempty"`
 }
 
 // Callback defines model for Callback.
@@ -1390,7 +1390,7 @@ type Usage struct {
 
 	// Tokens `inputTokens` and `outputTokens`.
 	Tokens int64   `json:"tokens"`
-	Usd    float64 `json:"usd"`
+	USD    float64 `json:"usd"`
 }
 
 // UsageReport The content of a `usage` event: what was used since the one before. Other
@@ -1402,8 +1402,8 @@ type UsageReport struct {
 	OutputTokens      TokenCount `json:"outputTokens,omitempty,omitzero"`
 	ReasoningTokens   TokenCount `json:"reasoningTokens,omitempty,omitzero"`
 
-	// Usd What it cost in US dollars.
-	Usd float64 `json:"usd,omitempty,omitzero"`
+	// USD What it cost in US dollars.
+	USD float64 `json:"usd,omitempty,omitzero"`
 }
 
 // Cursor defines model for Cursor.

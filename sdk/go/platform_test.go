@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -201,5 +202,51 @@ func TestCancel(t *testing.T) {
 	must(t, err)
 	if !answer.Decision.Allowed {
 		t.Errorf("the policy says %+v", answer.Decision)
+	}
+}
+
+// An ended task is run again, what it taught is searched, shown and forgotten, and
+// operators see the dead letters.
+func TestOperate(t *testing.T) {
+	t.Parallel()
+	c := client(t)
+	tag := "operate-" + uuid.NewString()
+	submission := shell("Fail for a reason that is searched for.", "exit 3")
+	submission.Tags = []string{tag}
+	failed, err := c.Submit(within(t), submission)
+	must(t, err)
+	_, err = c.Wait(within(t), failed.TaskID)
+	must(t, err)
+	created, err := c.Retry(within(t), failed.TaskID, graf.TaskRetry{})
+	must(t, err)
+	again, err := c.Wait(within(t), created.TaskID)
+	must(t, err)
+	if again.RetryOf == nil || *again.RetryOf != failed.TaskID {
+		t.Errorf("task %s is a retry of %v", again.TaskID, again.RetryOf)
+	}
+	results, err := c.SearchMemory(within(t), graf.MemorySearch{
+		Text: submission.Prompt, Tags: submission.Tags, Kinds: []graf.MemoryKind{graf.MemoryKindPrompt}, Limit: new(1),
+	})
+	must(t, err)
+	if len(results.Results) != 1 {
+		t.Fatalf("found %+v", results)
+	}
+	id := results.Results[0].MemoryID
+	memory, err := c.Memory(within(t), id)
+	must(t, err)
+	if memory.Content != submission.Prompt {
+		t.Errorf("the memory is %q", memory.Content)
+	}
+	must(t, c.ForgetMemory(within(t), id))
+	must(t, c.ForgetMemory(within(t), id))
+	if _, err := c.Memory(within(t), id); !errors.Is(err, graf.ErrNotFound) {
+		t.Errorf("a forgotten memory gives %v", err)
+	}
+	since := graf.ListDeadLettersParams{Type: "no.such.type", Since: time.Now().Add(-time.Hour)}
+	for letter, err := range c.DeadLetters(within(t), since) {
+		t.Errorf("dead letter %+v, %v", letter, err)
+	}
+	if _, err := c.ReplayDeadLetter(within(t), uuid.New()); !errors.Is(err, graf.ErrNotFound) {
+		t.Errorf("no letter gives %v", err)
 	}
 }

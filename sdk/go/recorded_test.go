@@ -39,14 +39,14 @@ type exchange struct {
 // gave once, and of the real functions: what it sends is what was recorded.
 func TestRecorded(t *testing.T) {
 	t.Parallel()
-	real := &recorder{secrets: map[string]string{os.Getenv("GRAF_URL"): "http://graf.example"}}
+	live := &recorder{secrets: map[string]string{os.Getenv("GRAF_URL"): "http://graf.example"}}
 	options := graf.OptionsFromEnvironment()
-	options.HTTPClient = &http.Client{Transport: real}
+	options.HTTPClient = &http.Client{Transport: live}
 	c, err := graf.New(options)
 	must(t, err)
 	scenario(t, c)
 	if *record {
-		encoded, err := json.MarshalIndent(real.exchanges, "", "  ")
+		encoded, err := json.MarshalIndent(live.exchanges, "", "  ")
 		must(t, err)
 		must(t, os.MkdirAll("testdata", 0o750))
 		must(t, os.WriteFile(recording, append(encoded, '\n'), 0o600))

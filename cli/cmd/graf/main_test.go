@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -29,6 +31,7 @@ func TestMain(m *testing.M) {
 func reach(env *testscript.Env) error {
 	env.Setenv("URL", os.Getenv("GRAF_URL"))
 	env.Setenv("TOKEN", os.Getenv("GRAF_TOKEN"))
+	env.Setenv("BROKER", os.Getenv("GRAF_BROKER_URL"))
 	env.Setenv("GRAF_CONFIG", filepath.Join(env.WorkDir, "settings", "config.yaml"))
 	return os.WriteFile(filepath.Join(env.WorkDir, "token"), []byte(os.Getenv("GRAF_TOKEN")+"\n"), 0o600)
 }
@@ -38,7 +41,7 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", Setup: reach, RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": exits, "keep": keep, "mode": mode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": exits, "keep": keep, "mode": mode, "letter": letter},
 	})
 }
 
@@ -60,6 +63,20 @@ func exits(script *testscript.TestScript, negated bool, arguments []string) {
 // keep puts the last output, without its newline, into a variable: keep stdout ID.
 func keep(script *testscript.TestScript, _ bool, arguments []string) {
 	script.Setenv(arguments[1], strings.TrimSpace(script.ReadFile(arguments[0])))
+}
+
+// letter waits for a dead letter and puts its id into a variable: letter ID.
+func letter(script *testscript.TestScript, _ bool, arguments []string) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		script.Check(script.Exec("graf", "dlq", "list", "--status", "dead", "-o", "json"))
+		var letters []struct{ DeadLetterID string }
+		script.Check(json.Unmarshal([]byte(script.ReadFile("stdout")), &letters))
+		if len(letters) > 0 {
+			script.Setenv(arguments[0], letters[0].DeadLetterID)
+			return
+		}
+	}
+	script.Fatalf("no event became a dead letter")
 }
 
 // mode checks a file's permissions: mode 600 FILE.

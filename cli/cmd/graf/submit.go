@@ -24,6 +24,8 @@ type submitFlags struct {
 	tags, env                 []string
 	priority, attempts        int
 	timeout                   time.Duration
+	tokens                    int64
+	usd                       float64
 	apply, watch              bool
 }
 
@@ -66,6 +68,8 @@ is the agent's program; without it, the one that graf login was told.`,
 	flags.IntVar(&f.priority, "priority", 5, "0 to 9, 9 goes first")
 	flags.IntVar(&f.attempts, "max-attempts", 1, "how often it is tried, 1 to 5")
 	flags.DurationVar(&f.timeout, "timeout", 0, "how long one attempt may run (default 30m)")
+	flags.Int64Var(&f.tokens, "budget-tokens", 0, "the most tokens that all attempts together may use")
+	flags.Float64Var(&f.usd, "budget-usd", 0, "the most US dollars, likewise")
 	flags.StringVar(&f.key, "idempotency-key", "", "the same key and task again is the same task")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "watch the task to its end")
 	return command
@@ -137,6 +141,7 @@ func (a *app) submission(cmd *cobra.Command, f submitFlags, agent []string) (gra
 	if f.timeout != 0 {
 		s.TimeoutSeconds = new(int(f.timeout.Seconds()))
 	}
+	s.Budget = budget(cmd, f)
 	for _, text := range f.targets {
 		target, err := parseTarget(text, f.namespace, f.selector)
 		if err != nil {
@@ -154,6 +159,21 @@ func (a *app) submission(cmd *cobra.Command, f submitFlags, agent []string) (gra
 	var err error
 	s.Agent, err = a.agent(f, agent)
 	return s, err
+}
+
+// budget is what was given of it, nil for nothing.
+func budget(cmd *cobra.Command, f submitFlags) *graf.Budget {
+	var given graf.Budget
+	if cmd.Flags().Changed("budget-tokens") {
+		given.Tokens = &f.tokens
+	}
+	if cmd.Flags().Changed("budget-usd") {
+		given.USD = &f.usd
+	}
+	if given == (graf.Budget{}) {
+		return nil
+	}
+	return &given
 }
 
 // agent is the one behind --, or the context's.

@@ -78,12 +78,15 @@ func (a *app) describe(task graf.Task) error {
 		rows = append(rows, []string{"TARGET", strings.TrimSpace(target.Kind + " " + strings.TrimPrefix(target.Namespace+"/"+target.Name, "/"))})
 	}
 	rows = append(rows,
-		[]string{"AGENT", strings.TrimSpace(string(task.Agent.Kind) + " " + clip(strings.Join(task.Agent.Command, " "), a.width-20))},
+		[]string{"AGENT", strings.TrimSpace(task.Agent.Kind + " " + clip(strings.Join(task.Agent.Command, " "), a.width-20))},
 		[]string{"ATTEMPT", fmt.Sprintf("%d of %d", task.Attempt, task.MaxAttempts)},
 		[]string{"CREATED", fmt.Sprintf("%s (%s ago)", task.CreatedAt.Format("2006-01-02 15:04:05Z07:00"), age(task.CreatedAt))},
 	)
 	if len(task.Tags) > 0 {
 		rows = append(rows, []string{"TAGS", strings.Join(task.Tags, ", ")})
+	}
+	if used := usageText(task); used != "" {
+		rows = append(rows, []string{"USED", used})
 	}
 	if task.Failure != nil {
 		reason, _, _ := strings.Cut(task.Failure.Reason, "\n")
@@ -103,6 +106,26 @@ func (a *app) describe(task graf.Task) error {
 		rows = append(rows, []string{"DIFF", task.Diff.Digest})
 	}
 	return a.table(rows)
+}
+
+// usageText is what a task has used of its budget, "" where it has neither.
+func usageText(task graf.Task) string {
+	var parts []string
+	budget := graf.Budget{}
+	if task.Budget != nil {
+		budget = *task.Budget
+	}
+	if budget.Tokens != nil {
+		parts = append(parts, fmt.Sprintf("%d of %d tokens", task.Usage.Tokens, *budget.Tokens))
+	} else if task.Usage.Tokens > 0 {
+		parts = append(parts, fmt.Sprintf("%d tokens", task.Usage.Tokens))
+	}
+	if budget.USD != nil {
+		parts = append(parts, fmt.Sprintf("%.2f of %.2f USD", task.Usage.USD, *budget.USD))
+	} else if task.Usage.USD > 0 {
+		parts = append(parts, fmt.Sprintf("%.2f USD", task.Usage.USD))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (a *app) listCommand() *cobra.Command {

@@ -28,7 +28,8 @@ model, the Broker and the six functions, with the functions' logs on standard er
 Nothing remains but the data folder, from which the next run goes on.
 
 With a command, run that beside the platform and exit with its status; it finds the
-platform by GRAF_URL and GRAF_TOKEN. The functions' logs are in the data folder then.
+platform by GRAF_URL, GRAF_TOKEN and GRAF_BROKER_URL. The functions' logs are in the
+data folder then.
 
 Ports: GRAF_PORT (8080), GRAF_BROKER_PORT (18081), GRAF_KUBERNETES_PORT (16443),
 GRAF_POSTGRES_PORT (15432), GRAF_REDIS_PORT (16379), GRAF_S3_PORT (19000).
@@ -97,7 +98,7 @@ func runBesidePlatform(ctx context.Context, config platform.Config, arguments []
 	//nolint:noctx // signals reach it by runForwarding, not as the kill that a context sends
 	cmd := exec.Command(arguments[0], arguments[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "GRAF_URL="+p.URL(), "GRAF_TOKEN="+p.Token())
+	cmd.Env = append(os.Environ(), "GRAF_URL="+p.URL(), "GRAF_TOKEN="+p.Token(), "GRAF_BROKER_URL="+p.BrokerURL())
 	return runForwarding(cmd, p.Failed())
 }
 
