@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -54,9 +55,17 @@ func become(settings []string) error {
 	}
 	local := filepath.Join(folder, "graf-local")
 	arguments := append([]string{local, "run", "--ephemeral", "--", self}, os.Args[1:]...)
-	environment := append(os.Environ(), settings...)
+	environment := append(own(os.Environ()), settings...)
 	//nolint:gosec // the program was built just now
 	return syscall.Exec(local, arguments, append(environment, inside+"=1", "GRAF_TICK=500ms"))
+}
+
+// own is the environment without what would have the platform use a developer's
+// servers, settings or embedding model.
+func own(environ []string) []string {
+	return slices.DeleteFunc(environ, func(variable string) bool {
+		return strings.HasPrefix(variable, "GRAF_") || strings.HasPrefix(variable, "OPENAI_")
+	})
 }
 
 // build builds the programs into a folder that stays, one for each clone of the
