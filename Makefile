@@ -22,7 +22,7 @@ FUNC          := func-v0.44.0/func
 TEMPORAL      := temporalserver-v1.31.0/temporalserver
 TOOLS         := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/graf/bin
 
-MODULES  := $(patsubst %/go.mod,%,$(wildcard */go.mod functions/*/go.mod))
+MODULES  := $(patsubst %/go.mod,%,$(wildcard */go.mod functions/*/go.mod sdk/*/go.mod))
 PACKAGES := $(patsubst %,./%/...,$(MODULES))
 PROGRAMS := $(addprefix ./,$(wildcard */cmd/* functions/*/cmd/*))
 

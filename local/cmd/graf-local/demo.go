@@ -38,7 +38,7 @@ func runDemo(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	log, err := openLog(config.Services.DataFolder)
+	log, err := openLog(config.Services.DataFolder, "demo.log")
 	if err != nil {
 		return err
 	}
@@ -83,12 +83,12 @@ func demoOnPlatform(ctx context.Context, out io.Writer, config platform.Config, 
 }
 
 // openLog opens the file for the functions' logs; an earlier run's is kept in it.
-func openLog(dataFolder string) (*os.File, error) {
+func openLog(dataFolder, name string) (*os.File, error) {
 	folder := filepath.Join(dataFolder, "logs")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder for logs: %w", err)
 	}
-	log, err := os.OpenFile(filepath.Join(folder, "demo.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(filepath.Join(folder, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}

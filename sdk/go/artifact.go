@@ -1,0 +1,196 @@
+package graf
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+)
+
+var (
+	// ErrChanged is a file that changed while it was uploaded.
+	ErrChanged = errors.New("the file changed while it was uploaded")
+	// ErrDamaged is a download whose size or SHA-256 is not the artifact's.
+	ErrDamaged = errors.New("the download is not what was uploaded")
+)
+
+// File is what [Client.UploadArtifact] uploads.
+type File struct {
+	// Name is the artifact's, without folders.
+	Name string
+	// ContentType is "application/octet-stream" if it is empty.
+	ContentType string
+	// EventID is that of the event which declares the artifact; random if it is empty.
+	EventID string
+	// Content is read twice, and again with each try: a file, or a bytes.Reader.
+	Content io.ReaderAt
+	Size    int64
+	// Progress is called as parts are sent, from 0 again if it is tried again; it may be nil.
+	Progress func(sent, size int64)
+}
+
+// UploadArtifact declares an artifact of the task and uploads it to object storage
+// by the presigned request that Graf answers with, which verifies its SHA-256.
+// Errors besides Graf's refusals: ErrChanged.
+func (c *Client) UploadArtifact(ctx context.Context, task uuid.UUID, file File) (Upload, error) {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, io.NewSectionReader(file.Content, 0, file.Size)); err != nil {
+		return Upload{}, fmt.Errorf("artifact %s: %w", file.Name, err)
+	}
+	declaration := ArtifactDeclaration{
+		Name: file.Name, ContentType: cmp.Or(file.ContentType, "application/octet-stream"),
+		SizeBytes: file.Size, Sha256: hex.EncodeToString(hash.Sum(nil)),
+	}
+	event := Event{
+		EventID: cmp.Or(file.EventID, uuid.NewString()), EventType: EventTypeArtifact, Artifacts: []ArtifactDeclaration{declaration},
+	}
+	var upload Upload
+	return upload, c.again(ctx, true, func() error {
+		// The same event again is answered with a request whose time has not run out.
+		accepted, err := c.PostEvents(ctx, task, event)
+		if err != nil {
+			return final(err) // it was tried again already
+		}
+		if len(accepted.Uploads) != 1 {
+			return final(fmt.Errorf("artifact %s: %d uploads are offered, not 1", file.Name, len(accepted.Uploads)))
+		}
+		upload = accepted.Uploads[0]
+		return c.put(ctx, upload, file, declaration.Sha256)
+	})
+}
+
+// UploadFile uploads the file at path under its own name, with the content type
+// of its extension.
+func (c *Client) UploadFile(ctx context.Context, task uuid.UUID, path string) (Upload, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return Upload{}, err
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	info, err := file.Stat()
+	if err != nil {
+		return Upload{}, err
+	}
+	return c.UploadArtifact(ctx, task, File{
+		Name: filepath.Base(path), ContentType: mime.TypeByExtension(filepath.Ext(path)), Content: file, Size: info.Size(),
+	})
+}
+
+// put sends the file by the presigned request.
+func (c *Client) put(ctx context.Context, upload Upload, file File, sum string) error {
+	sent := &sentReader{from: io.NewSectionReader(file.Content, 0, file.Size), size: file.Size, progress: file.Progress}
+	hash := sha256.New()
+	var body io.Reader = http.NoBody // a length of 0 with another body would be sent as unknown
+	if file.Size > 0 {
+		body = io.TeeReader(sent, hash)
+	}
+	request, err := http.NewRequestWithContext(ctx, string(upload.Method), upload.URL, body)
+	if err != nil {
+		return final(fmt.Errorf("artifact %s: %w", file.Name, err))
+	}
+	request.ContentLength = file.Size
+	for name, value := range upload.Headers {
+		request.Header.Set(name, value)
+	}
+	err = c.transfer(request, "upload of "+file.Name, func(io.Reader) error { return nil })
+	if sent.sent == file.Size && hex.EncodeToString(hash.Sum(nil)) != sum {
+		return final(fmt.Errorf("artifact %s: %w", file.Name, ErrChanged))
+	}
+	return err
+}
+
+// transfer sends a presigned request, without Graf's token.
+func (c *Client) transfer(request *http.Request, what string, read func(io.Reader) error) error {
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, hideQuery(err))
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	if response.StatusCode >= http.StatusMultipleChoices {
+		answer, _ := io.ReadAll(io.LimitReader(response.Body, maxQuoted)) // half of it tells something, too
+		return newProblem(what, response, answer)
+	}
+	return read(response.Body)
+}
+
+// sentReader tells how far it was read.
+type sentReader struct {
+	from       io.Reader
+	sent, size int64
+	progress   func(sent, size int64)
+}
+
+// Read implements io.Reader.
+func (r *sentReader) Read(buffer []byte) (int, error) {
+	n, err := r.from.Read(buffer)
+	r.sent += int64(n)
+	if r.progress != nil && (n > 0 || err == io.EOF) {
+		r.progress(r.sent, r.size)
+	}
+	return n, err
+}
+
+// DownloadArtifact writes an artifact to a writer and verifies it: until it has
+// returned nil, what was written may be damaged. progress may be nil. Errors: ErrDamaged,
+// and a [*Problem] of the object storage, ErrForbidden if the link has run out
+// ([Client.Task] gives a new one).
+func (c *Client) DownloadArtifact(ctx context.Context, artifact Artifact, to io.Writer, progress func(received, size int64)) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, artifact.DownloadURL, nil)
+	if err != nil {
+		return fmt.Errorf("artifact %s: %w", artifact.Name, err)
+	}
+	return c.transfer(request, "download of "+artifact.Name, func(body io.Reader) error {
+		hash := sha256.New()
+		// One byte more than there should be tells that there is too much.
+		from := &sentReader{from: io.LimitReader(body, artifact.SizeBytes+1), size: artifact.SizeBytes, progress: progress}
+		size, err := io.Copy(io.MultiWriter(hash, to), from)
+		if err != nil {
+			return fmt.Errorf("download of %s: %w", artifact.Name, err)
+		}
+		if size != artifact.SizeBytes || hex.EncodeToString(hash.Sum(nil)) != artifact.Sha256 {
+			return fmt.Errorf("artifact %s: %w: %d bytes with SHA-256 %x", artifact.Name, ErrDamaged, size, hash.Sum(nil))
+		}
+		return nil
+	})
+}
+
+// DownloadFile downloads an artifact into a folder under its own name, and gives the
+// path. The file is there only whole and verified; it replaces one of that name. A
+// download that breaks off is tried again.
+func (c *Client) DownloadFile(ctx context.Context, artifact Artifact, folder string, progress func(received, size int64)) (string, error) {
+	if !filepath.IsLocal(artifact.Name) || filepath.Base(artifact.Name) != artifact.Name {
+		return "", fmt.Errorf("artifact %q has no name for a file", artifact.Name)
+	}
+	path := filepath.Join(folder, artifact.Name)
+	err := c.again(ctx, true, func() error { return c.downloadOnce(ctx, artifact, path, progress) })
+	return path, err
+}
+
+func (c *Client) downloadOnce(ctx context.Context, artifact Artifact, path string, progress func(received, size int64)) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), ".graf-*")
+	if err != nil {
+		return final(err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name()) // nobody looks for it
+		}
+	}()
+	err = c.DownloadArtifact(ctx, artifact, file, progress)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(file.Name(), path); err != nil {
+		return final(err)
+	}
+	return nil
+}

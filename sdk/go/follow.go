@@ -1,0 +1,136 @@
+package graf
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const (
+	// maxStreamLine bounds a line of live events, in bytes: a snapshot has at most
+	// 1 MiB, which JSON may write longer.
+	maxStreamLine = 16 << 20
+	// maxSilence is the longest that a live stream may say nothing. Graf sends a
+	// comment at least every 15 s, unless it is set up otherwise.
+	maxSilence = 90 * time.Second
+)
+
+// errSilent is why a stream is given up that says nothing.
+var errSilent = errors.New("the event stream is silent")
+
+// Follow yields the task's events after the sequence number, 0 for all, as they
+// come, until the task has ended. A stream that breaks off is opened again where it
+// was; only tries in a row that bring nothing are counted, so that it may last for
+// days. An error is the last that is yielded.
+func (c *Client) Follow(ctx context.Context, task uuid.UUID, after int64) iter.Seq2[TaskEvent, error] {
+	return func(yield func(TaskEvent, error) bool) {
+		follower := &follower{client: c, task: task, last: after, yield: yield}
+		for {
+			err := c.again(ctx, true, func() error { return follower.stream(ctx) })
+			switch {
+			case follower.done:
+				return
+			case err != nil:
+				yield(TaskEvent{}, err)
+				return
+			}
+		}
+	}
+}
+
+// follower is where one Follow is.
+type follower struct {
+	client *Client
+	task   uuid.UUID
+	last   int64
+	yield  func(TaskEvent, error) bool
+	done   bool // the task has ended, or nobody listens any more
+}
+
+// stream opens the stream once and reads it to its end. It is no error if the
+// stream breaks off after something came: then it is opened again at once.
+func (f *follower) stream(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(maxSilence, func() { cancel(errSilent) })
+	defer silence.Stop()
+	call := call{operation: operationListTaskEvents, arguments: []any{f.task}, header: http.Header{}}
+	call.header.Set("Accept", "text/event-stream")
+	if f.last > 0 {
+		call.header.Set("Last-Event-ID", strconv.FormatInt(f.last, 10))
+	}
+	response, err := f.client.send(ctx, call, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	before := f.last
+	err = f.read(response.Body, func() { silence.Reset(maxSilence) })
+	switch {
+	case f.done || f.last > before && retryable(err, true):
+		return nil
+	case err != nil:
+		return fmt.Errorf("event stream of task %s: %w", f.task, err)
+	default:
+		return fmt.Errorf("event stream of task %s: %w", f.task, io.ErrUnexpectedEOF)
+	}
+}
+
+// read reads server-sent events (WHATWG HTML, section 9.2) until the one that is
+// called "end", calling alive at each line.
+func (f *follower) read(body io.Reader, alive func()) error {
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, maxStreamLine)
+	var name string
+	var data strings.Builder
+	for lines.Scan() {
+		alive()
+		line := lines.Text()
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch {
+		case line == "":
+			if err := f.dispatch(name, data.String()); f.done || err != nil {
+				return err
+			}
+			name = ""
+			data.Reset()
+		case field == "event":
+			name = value
+		case field == "data":
+			data.WriteString(value)
+		}
+	}
+	return lines.Err()
+}
+
+// dispatch passes one event on, once.
+func (f *follower) dispatch(name, data string) error {
+	if name == "end" {
+		f.done = true
+		return nil
+	}
+	if data == "" {
+		return nil
+	}
+	var event TaskEvent
+	if err := json.Unmarshal([]byte(data), &event); err != nil {
+		return final(err)
+	}
+	if event.Sequence <= f.last {
+		return nil
+	}
+	f.last = event.Sequence
+	f.done = !f.yield(event, nil)
+	return nil
+}
