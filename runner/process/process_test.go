@@ -48,6 +48,7 @@ func runScript(script string) result {
 		return result{Error: err.Error()}
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	if after, err := time.ParseDuration(os.Getenv(afterVariable)); err == nil {
 		time.AfterFunc(after, func() { cancel(errStop) })
 	}

@@ -102,19 +102,19 @@ func add(t *testing.T, s *Spool, from, to int) []string {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		callback callback
+		callback *callback
 		skipped  int
 		least    time.Duration
 	}{
-		"at once":               {},
-		"away":                  {callback: callback{statuses: []int{503, 502}}, least: time.Second},
-		"an answer is lost":     {callback: callback{lose: 2}},
-		"too many":              {callback: callback{statuses: []int{429}, header: map[string]string{"Retry-After": "1"}}, least: time.Second},
-		"one is not understood": {callback: callback{poison: "e-137"}, skipped: 1},
+		"at once":               {callback: &callback{}},
+		"away":                  {callback: &callback{statuses: []int{503, 502}}, least: time.Second},
+		"an answer is lost":     {callback: &callback{lose: 2}},
+		"too many":              {callback: &callback{statuses: []int{429}, header: map[string]string{"Retry-After": "1"}}, least: time.Second},
+		"one is not understood": {callback: &callback{poison: "e-137"}, skipped: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, sender := setup(t, &c.callback)
+			s, sender := setup(t, c.callback)
 			want := add(t, s, 0, 250)
 			began := time.Now()
 			if err := sender.Drain(t.Context(), s); err != nil {
