@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -301,10 +302,15 @@ func (r *runner) end(end process.End, failure *agent.Failure) int {
 	return end.Code
 }
 
+// reportFailure tells Graf of what class the failure is. That it was stopped, Graf
+// knows.
 func (r *runner) reportFailure(content map[string]any, failure *agent.Failure) {
-	content["class"] = failure.Class
+	told := map[string]any{"class": failure.Class}
 	if failure.RetryAfter > 0 {
-		content["retryAfterSeconds"] = int(failure.RetryAfter.Seconds() + 0.999)
+		told["retryAfterSeconds"] = int(math.Ceil(failure.RetryAfter.Seconds()))
+	}
+	if failure.Class != agent.ClassCancelled {
+		content["failure"] = told
 	}
 	r.report("failed", content)
 }
