@@ -56,7 +56,7 @@ func (r recaller) recall(ctx context.Context, task query.Task) recalled {
 	if vector != nil {
 		reason = results.Reason
 	}
-	return recalled{hits: r.fit(results.Hits), mode: results.Mode, reason: reason}
+	return recalled{hits: memory.Fit(results.Hits, r.config.Bytes), mode: results.Mode, reason: reason}
 }
 
 // promptVector waits, for a bounded moment, until the embed function has made
@@ -80,15 +80,4 @@ func (r recaller) promptVector(ctx context.Context, task uuid.UUID) ([]float32, 
 		case <-time.After(pause):
 		}
 	}
-}
-
-// fit drops the hits that go beyond the size budget, the least fitting first.
-func (r recaller) fit(hits []memory.Hit) []memory.Hit {
-	size := 0
-	for i, hit := range hits {
-		if size += len(hit.Content); size > r.config.Bytes {
-			return hits[:i]
-		}
-	}
-	return hits
 }

@@ -15,8 +15,13 @@ import (
 	"github.com/graf-run/graf/shared/problem"
 )
 
-// requestTimeout bounds a request, all but the sending of its body.
-const requestTimeout = 10 * time.Second
+const (
+	// requestTimeout bounds a request, all but the sending of its body.
+	requestTimeout = 10 * time.Second
+	// mcpTimeout is that of the Model Context Protocol, whose tools may wait for callback
+	// and for the cluster. func-go closes connections after 30 s.
+	mcpTimeout = 25 * time.Second
+)
 
 // handler serves the function's HTTP API.
 type handler struct {
@@ -25,23 +30,26 @@ type handler struct {
 	rate      *limiter.Rate
 	tokens    auth.TaskTokens
 	recaller  *Recaller
+	tasks     *Tasks
+	mcp       http.Handler
 }
 
 // operation serves one operation of the OpenAPI document, about task, for
-// someone who may and is within their rate.
-type operation func(w http.ResponseWriter, r *http.Request, task uuid.UUID) error
+// holder, who may and is within their rate.
+type operation func(w http.ResponseWriter, r *http.Request, task uuid.UUID, holder auth.Holder) error
 
 func (h *handler) routes() http.Handler {
 	return h.validator.Routes(map[string]http.Handler{
-		api.OperationListTaskMemory:  h.guard(h.listTaskMemory),
-		api.OperationQueryTaskMemory: h.guard(h.queryTaskMemory),
+		api.OperationListTaskMemory:  h.guard(requestTimeout, h.listTaskMemory),
+		api.OperationQueryTaskMemory: h.guard(requestTimeout, h.queryTaskMemory),
+		api.OperationPostTaskMCP:     h.guard(mcpTimeout, h.exchangeMCP),
 	})
 }
 
 // guard lets an operation be called by those who may, as often as they may.
-func (h *handler) guard(serve operation) http.Handler {
+func (h *handler) guard(timeout time.Duration, serve operation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
 		r = r.WithContext(ctx)
 		if err := h.serve(w, r, serve); err != nil {
@@ -66,5 +74,5 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, serve operation)
 	if err := h.rate.Admit(r.Context(), holder.Name); err != nil {
 		return err
 	}
-	return serve(w, r, task)
+	return serve(w, r, task, holder)
 }

@@ -29,7 +29,9 @@ func New(functions Functions, log *slog.Logger) (http.Handler, error) {
 			"/v1/codex/tasks/{taskId}/undo", "/v1/codex/tasks/{taskId}/approvals/{approvalId}", "/v1/codex/policy/explain",
 		}},
 		{functions.Callback, []string{"/v1/codex/tasks/{taskId}/events", "/v1/codex/tasks/{taskId}/actions"}},
-		{functions.Memory, []string{"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query"}},
+		{functions.Memory, []string{
+			"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query", "/v1/codex/tasks/{taskId}/mcp",
+		}},
 	} {
 		target, err := url.Parse(route.target)
 		if err != nil {

@@ -75,7 +75,7 @@ func TestOperationsReachTheirFunction(t *testing.T) {
 		api.OperationSubmitTask: "submit", api.OperationListTasks: "submit",
 		api.OperationGetTask: "submit", api.OperationCancelTask: "submit",
 		api.OperationPostTaskEvents: "callback", api.OperationListTaskEvents: "callback",
-		api.OperationListTaskMemory: "memory", api.OperationQueryTaskMemory: "memory",
+		api.OperationListTaskMemory: "memory", api.OperationQueryTaskMemory: "memory", api.OperationPostTaskMCP: "memory",
 	} {
 		method, path, _ := strings.Cut(validator.Pattern(operation), " ")
 		path = strings.ReplaceAll(path, "{taskId}", "7") + "?limit=3&tag=a%2Fb"

@@ -38,14 +38,14 @@ func TestEveryOperationIsComplete(t *testing.T) {
 	for _, id := range []string{
 		OperationSubmitTask, OperationListTasks, OperationGetTask, OperationCancelTask,
 		OperationPostTaskEvents, OperationListTaskEvents, OperationListTaskMemory, OperationQueryTaskMemory,
-		OperationPostTaskActions, OperationDecideApproval, OperationUndoTask, OperationExplainPolicy,
+		OperationPostTaskActions, OperationDecideApproval, OperationUndoTask, OperationExplainPolicy, OperationPostTaskMCP,
 	} {
 		if v.operations[id] == nil {
 			t.Errorf("the document has no operation %s", id)
 		}
 	}
-	if len(v.operations) != 12 {
-		t.Errorf("%d operations, want 12: give the new one a constant", len(v.operations))
+	if len(v.operations) != 13 {
+		t.Errorf("%d operations, want 13: give the new one a constant", len(v.operations))
 	}
 	root, err := parseDocument(document)
 	if err != nil {
