@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/google/uuid v1.6.0
+	github.com/graf-run/graf/mcpstdio v0.0.0
 	github.com/graf-run/graf/shared v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/modelcontextprotocol/go-sdk v1.8.0
@@ -72,6 +73,7 @@ require (
 
 replace (
 	github.com/graf-run/graf/eventing => ../../eventing
+	github.com/graf-run/graf/mcpstdio => ../../mcpstdio
 	github.com/graf-run/graf/migrations => ../../migrations
 	github.com/graf-run/graf/shared => ../../shared
 )

@@ -146,6 +146,12 @@ func (w *world) token(task uuid.UUID) string {
 // request sends a request whose answer must be as the OpenAPI document says.
 func (w *world) request(method, path, token, body string) (*http.Response, []byte) {
 	w.t.Helper()
+	return w.requestWith(method, path, token, body)
+}
+
+// requestWith is request with headers, in pairs.
+func (w *world) requestWith(method, path, token, body string, headers ...string) (*http.Response, []byte) {
+	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+"/v1/codex/tasks/"+path, strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
@@ -155,6 +161,9 @@ func (w *world) request(method, path, token, body string) (*http.Response, []byt
 	}
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
 	}
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
