@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -311,7 +312,7 @@ func TestMCPMessages(t *testing.T) {
 		{"params missing", both, `{"jsonrpc":"2.0","id":1,"method":"tools/call"}`, 400},
 		{"one media type", "application/json", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, 400},
 		{"malformed", both, `{"jsonrpc":`, 400},
-		{"the same key twice", both, `{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}`, 400},
+		{"the same key twice", both, `{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}`, 422},
 		{"a batch", both, `[{"jsonrpc":"2.0","id":1,"method":"ping"}]`, 422},
 		{"another version", both, `{"jsonrpc":"1.0","id":1,"method":"ping"}`, 422},
 		{"an answer", both, `{"jsonrpc":"2.0","id":1,"result":{}}`, 422},
@@ -343,6 +344,7 @@ func TestMCPCancelled(t *testing.T) {
 	eachTransport(t, func(t *testing.T, transport string) {
 		began, ended := make(chan struct{}, 8), make(chan struct{}, 8)
 		model := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // Until then the server does not see that its client goes away.
 			began <- struct{}{}
 			<-r.Context().Done()
 			ended <- struct{}{}
