@@ -17,8 +17,8 @@ import (
 
 // exchange is one request of the Model Context Protocol: whom it is from and what about.
 type exchange struct {
-	// ctx is the HTTP request's, which ends when the client has gone away.
-	ctx       context.Context //nolint:containedctx // the SDK gives tools another one
+	// gone is closed when the HTTP request has ended, for instance as its client went away.
+	gone      <-chan struct{}
 	task      uuid.UUID
 	holder    auth.Holder
 	token     string
@@ -51,7 +51,7 @@ func (h *handler) exchangeMCP(w http.ResponseWriter, r *http.Request, task uuid.
 	if err := h.validator.DecodeBody(r, api.OperationPostTaskMCP, api.MaxMCPBytes, &message); err != nil {
 		return err
 	}
-	x := exchange{ctx: r.Context(), task: task, holder: holder, token: token, requestID: w.Header().Get(problem.RequestIDHeader)}
+	x := exchange{gone: r.Context().Done(), task: task, holder: holder, token: token, requestID: w.Header().Get(problem.RequestIDHeader)}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	r.Body = io.NopCloser(bytes.NewReader(message))
 	w.Header().Set("Cache-Control", "no-store")

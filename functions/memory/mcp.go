@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -51,11 +52,16 @@ func newMCP(t *tools) http.Handler {
 // does not for clients of the protocol's older versions.
 func bounded(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, request mcp.Request) (mcp.Result, error) {
-		x := exchangeOf(ctx)
-		access.Note(x.ctx, slog.String("mcp", method))
+		access.Note(ctx, slog.String("mcp", method))
 		ctx, cancel := context.WithTimeout(ctx, toolTimeout)
 		defer cancel()
-		defer context.AfterFunc(x.ctx, cancel)()
+		go func() {
+			select {
+			case <-exchangeOf(ctx).gone:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
 		return next(ctx, method, request)
 	}
 }
@@ -166,8 +172,8 @@ func document(ctx context.Context, err error) problem.Problem {
 	if x.requestID != "" {
 		doc.Instance = "urn:graf:request:" + x.requestID
 	}
-	access.Note(x.ctx, slog.Int("mcpStatus", doc.Status))
-	if doc.Status >= http.StatusInternalServerError && x.ctx.Err() == nil {
+	access.Note(ctx, slog.Int("mcpStatus", doc.Status))
+	if doc.Status >= http.StatusInternalServerError && !errors.Is(ctx.Err(), context.Canceled) {
 		slog.ErrorContext(ctx, "tool failed", "error", err, "task", x.task, "instance", doc.Instance)
 	}
 	return doc

@@ -44,7 +44,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func (w *world) mcpURL(task uuid.UUID) string { return w.url + "/v1/codex/tasks/" + task.String() + "/mcp" }
+func (w *world) mcpURL(task uuid.UUID) string {
+	return w.url + "/v1/codex/tasks/" + task.String() + "/mcp"
+}
 
 // bearer sends a token with each request.
 type bearer struct{ token string }

@@ -55,7 +55,7 @@ func setup(t testing.TB, settings ...string) *world {
 	environment := map[string]string{
 		"GRAF_DATABASE_URL": databaseURL, "GRAF_REDIS_URL": os.Getenv(redistest.Variable), "GRAF_REDIS_PREFIX": prefix,
 		"GRAF_API_BEARER_TOKENS": "ci=" + apiToken, "GRAF_CALLBACK_BASE_URL": "http://127.0.0.1:1",
-		"OPENAI_BASE_URL":        embeddings(t), "OPENAI_EMBEDDING_MODEL": model, "OPENAI_EMBEDDING_DIMENSION": fmt.Sprint(dimension),
+		"OPENAI_BASE_URL": embeddings(t), "OPENAI_EMBEDDING_MODEL": model, "OPENAI_EMBEDDING_DIMENSION": fmt.Sprint(dimension),
 	}
 	for i := 0; i < len(settings); i += 2 {
 		environment[settings[i]] = settings[i+1]

@@ -124,7 +124,9 @@ func checkApproval(t *testing.T, session *mcp.ClientSession) {
 		t.Errorf("an action that there is not: %s", text)
 	}
 	text, _ = use(t, session, "read_task", nil)
-	var task struct{ Approvals []struct{ Description string } }
+	var task struct {
+		Approvals []struct{ Description string }
+	}
 	if json.Unmarshal([]byte(text), &task) != nil || len(task.Approvals) != 1 || !strings.Contains(task.Approvals[0].Description, "ConfigMap shop/limits") {
 		t.Errorf("read_task: %s", text)
 	}

@@ -132,7 +132,7 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			s.t.Errorf("responsestest: turn %d: %v", number, err)
 		}
-		if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event["type"], data); err != nil {
+		if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event["type"], data); err != nil { //nolint:gosec // for a test's client, which is no browser
 			return // The client has gone away, which may be what is tested.
 		}
 	}
