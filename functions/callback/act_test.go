@@ -256,7 +256,11 @@ func TestApproval(t *testing.T) {
 			if dry := k.ask(t, actionBody("apply", `, "dryRun": true`, c.configMapText(target, "1")))[0]; dry.Outcome != api.ActionOutcomeAwaitingApproval || dry.ApprovalID != nil {
 				t.Errorf("the dry run: %+v", dry)
 			}
+			asked := k.ask(t, actionBody("apply", `, "dryRun": true, "requestApproval": true`, c.configMapText(target, "1")))[0]
 			first, again := k.ask(t, body)[0], k.ask(t, body)[0]
+			if asked.ApprovalID == nil || *asked.ApprovalID != *first.ApprovalID {
+				t.Errorf("the dry run that asks: %+v", asked)
+			}
 			if first.Outcome != api.ActionOutcomeAwaitingApproval || first.ApprovalID == nil || again.ApprovalID == nil || *again.ApprovalID != *first.ApprovalID ||
 				first.Decision.Approval == nil || first.Decision.Approval.Reason != "it is careful" {
 				t.Fatalf("got %+v, then %+v", first, again)

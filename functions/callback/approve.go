@@ -52,7 +52,7 @@ func decisionOf(d policy.Decision) api.PolicyDecision {
 }
 
 // approve settles the step unless somebody has approved it whom the policy in force
-// names for it. A dry run looks for an approval and asks for none.
+// names for it. A dry run looks for an approval and asks for none unless it is told to.
 func (w *work) approve(ctx context.Context, s *step, verb string, needed []policy.Decision) error {
 	if len(needed) == 0 {
 		return nil
@@ -94,13 +94,13 @@ func decided(how string, approval query.Approval) string {
 	return text
 }
 
-// approval finds the request for one, and makes it if this is no dry run.
+// approval finds the request for one, and makes it if this is no dry run, or one that is to ask.
 func (w *work) approval(ctx context.Context, s *step, verb string, needed policy.Decision) (query.Approval, error) {
 	subject, err := w.subject(s, verb)
 	if err != nil {
 		return query.Approval{}, err
 	}
-	if w.request.DryRun {
+	if w.request.DryRun && !w.request.RequestApproval {
 		return query.New(w.pool).FindApproval(ctx, w.taskID, subject)
 	}
 	return query.New(w.pool).RequestApproval(ctx, query.RequestApprovalParams{
