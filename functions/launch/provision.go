@@ -41,18 +41,13 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 		return l.execution.ServiceAccount, nil
 	}
 	container, actions := kube.Identities(task.ID.String(), int(task.Attempt), l.execution.Namespace, grants)
-	if err := l.resources.Grant(ctx, container, actions); err != nil {
+	err = l.resources.Grant(ctx, container, actions)
+	var missing *kube.MissingError // The task's own manifests may make the namespaces.
+	if err != nil && (task.Attempt > 1 || !errors.As(err, &missing)) {
 		return "", err
 	}
 	if task.Attempt == 1 {
-		acting, err := l.resources.As(actions.Namespace, actions.Name())
-		if err != nil {
-			return "", err
-		}
-		if err := l.readBefore(ctx, task, acting, grants); err != nil {
-			return "", err
-		}
-		if err := l.applyManifests(ctx, task, acting); err != nil {
+		if err := l.prepareCluster(ctx, task, grants, missing, container, actions); err != nil {
 			return "", err
 		}
 	}
@@ -60,6 +55,32 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 		return l.execution.ServiceAccount, nil
 	}
 	return container.Name(), nil
+}
+
+// prepareCluster reads the task's resources and applies its manifests, as the identity of its actions, and grants the rights
+// in the namespaces that were missing.
+func (l *Launcher) prepareCluster(
+	ctx context.Context, task query.Task, grants []grant.Grant, missing *kube.MissingError, container, actions kube.RightsSpec,
+) error {
+	acting, err := l.resources.As(actions.Namespace, actions.Name())
+	if err != nil {
+		return err
+	}
+	if err := l.readBefore(ctx, task, acting, grants, missing); err != nil {
+		return err
+	}
+	grantAnew := func(ctx context.Context) error {
+		err := l.resources.GrantAnew(ctx, container, actions)
+		var still *kube.MissingError
+		if errors.As(err, &still) { // None of the manifests makes it: see below.
+			return nil
+		}
+		return err
+	}
+	if err := l.applyManifests(ctx, task, acting, grantAnew); err != nil || missing == nil {
+		return err
+	}
+	return l.resources.Grant(ctx, container, actions)
 }
 
 // revoke takes away what provision has given. finalize's sweep knows an attempt's rights by its service accounts, which
@@ -89,21 +110,27 @@ func onceGranted(ctx context.Context, do func() error) error {
 	}
 }
 
-// readBefore stores the resources as they are before the task does anything, and as memories.
-func (l *Launcher) readBefore(ctx context.Context, task query.Task, acting *kube.Client, grants []grant.Grant) error {
+// readBefore stores the resources as they are before the task does anything, and as memories. What is in a missing
+// namespace, where nothing can be read, is absent.
+func (l *Launcher) readBefore(
+	ctx context.Context, task query.Task, acting *kube.Client, grants []grant.Grant, missing *kube.MissingError,
+) error {
 	targets := grant.Readable(grants)
 	q := query.New(l.pool)
 	if known, err := q.HasLiveSnapshot(ctx, task.ID, snapshot.Before, 0); err != nil || known || len(targets) == 0 {
 		return err
 	}
+	there, absent := splitMissing(targets, missing)
 	var state kube.Snapshot
 	err := onceGranted(ctx, func() (err error) {
-		state, err = acting.Snapshot(ctx, targets, task.ManifestSalt)
+		state, err = acting.Snapshot(ctx, there, task.ManifestSalt)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read the resources of task %s: %w", task.ID, err)
 	}
+	state.Absent = append(state.Absent, absent...)
+	slices.SortFunc(state.Absent, manifest.CompareRefs)
 	parts := make([]memory.Part, len(state.Objects))
 	for i, object := range state.Objects {
 		parts[i] = memory.Part{
@@ -125,8 +152,24 @@ func (l *Launcher) readBefore(ctx context.Context, task query.Task, acting *kube
 	return nil
 }
 
-// applyManifests applies what the task's submitter asked for, all of it as a dry run first.
-func (l *Launcher) applyManifests(ctx context.Context, task query.Task, acting *kube.Client) error {
+// splitMissing separates the targets that can be read from those with a name in missing namespaces.
+func splitMissing(targets []grant.Target, missing *kube.MissingError) (there []grant.Target, absent []manifest.Ref) {
+	for _, t := range targets {
+		switch {
+		case missing == nil || !slices.Contains(missing.Namespaces, t.Namespace):
+			there = append(there, t)
+		case t.Name != "":
+			absent = append(absent, manifest.Ref{APIVersion: t.APIVersion, Kind: t.Kind, Namespace: t.Namespace, Name: t.Name})
+		}
+	}
+	return there, absent
+}
+
+// applyManifests applies what the task's submitter asked for, all that can be as a dry run first. It calls grantAnew once
+// the namespaces and definitions that the rest needs are there.
+func (l *Launcher) applyManifests(
+	ctx context.Context, task query.Task, acting *kube.Client, grantAnew func(context.Context) error,
+) error {
 	stored, err := query.New(l.pool).GetAppliedManifests(ctx, task.ID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
@@ -142,7 +185,7 @@ func (l *Launcher) applyManifests(ctx context.Context, task query.Task, acting *
 	options := kube.ApplyOptions{FieldManager: kube.FieldManager(task.ID.String())}
 	var applied []manifest.Ref
 	err = onceGranted(ctx, func() (err error) {
-		applied, err = acting.ApplyAll(ctx, manifests, options)
+		applied, err = acting.ApplyAll(ctx, manifests, options, grantAnew)
 		return err
 	})
 	return errors.Join(err, l.audit(ctx, task, "apply", applied, err))
