@@ -27,7 +27,14 @@ const (
 	// from a watch.
 	grantedWithin = 5 * time.Second
 	grantedRetry  = 5 * time.Millisecond
+	// applyTimeout bounds the applying of a task's manifests, and applyReserve is how much longer a launch has them to
+	// itself: for the API server to do what it was asked for last.
+	applyTimeout = time.Minute
+	applyReserve = 10 * time.Second
 )
+
+// errElsewhere says that another launch of the same attempt is under way, which goes on.
+var errElsewhere = errors.New("another launch applies the manifests of the task")
 
 // provision readies the cluster for an attempt of a task that may act there. It makes the attempt's two identities, that
 // of its container and that of its actions; before the first attempt it then reads the task's resources, and applies
@@ -171,7 +178,7 @@ func (l *Launcher) applyManifests(
 	ctx context.Context, task query.Task, acting *kube.Client, grantAnew func(context.Context) error,
 ) error {
 	stored, err := query.New(l.pool).GetAppliedManifests(ctx, task.ID)
-	if errors.Is(err, pgx.ErrNoRows) {
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && stored.Applied {
 		return nil
 	}
 	if err != nil {
@@ -179,12 +186,37 @@ func (l *Launcher) applyManifests(
 	}
 	var manifests []map[string]any
 	// As Kubernetes reads numbers: not all as fractions.
-	if err := utiljson.Unmarshal(stored, &manifests); err != nil {
+	if err := utiljson.Unmarshal(stored.Manifests, &manifests); err != nil {
 		return fmt.Errorf("%w: the manifests: %w", errUnreadable, err)
 	}
+	return l.once(ctx, task, func(ctx context.Context) error { return l.apply(ctx, task, acting, manifests, grantAnew) })
+}
+
+// once has nobody else apply a task's manifests meanwhile, nor once it is done. errElsewhere: another launch does, or has.
+func (l *Launcher) once(ctx context.Context, task query.Task, apply func(context.Context) error) error {
+	q := query.New(l.pool)
+	limited, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	until, err := q.BeginApplying(ctx, applyTimeout+applyReserve, task.ID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errElsewhere
+	}
+	if err != nil {
+		return fmt.Errorf("take the manifests of task %s: %w", task.ID, err)
+	}
+	failure := apply(limited)
+	if err := q.EndApplying(context.WithoutCancel(ctx), failure == nil, task.ID, &until); err != nil {
+		return errors.Join(failure, fmt.Errorf("give back the manifests of task %s: %w", task.ID, err))
+	}
+	return failure
+}
+
+func (l *Launcher) apply(
+	ctx context.Context, task query.Task, acting *kube.Client, manifests []map[string]any, grantAnew func(context.Context) error,
+) error {
 	options := kube.ApplyOptions{FieldManager: kube.FieldManager(task.ID.String())}
 	var applied []manifest.Ref
-	err = onceGranted(ctx, func() (err error) {
+	err := onceGranted(ctx, func() (err error) {
 		applied, err = acting.ApplyAll(ctx, manifests, options, grantAnew)
 		return err
 	})

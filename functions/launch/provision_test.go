@@ -292,6 +292,54 @@ func TestProvisionOfWhatIsNotThereYet(t *testing.T) {
 	}
 }
 
+// Two launches of an attempt may run at a time, and one may be carried on once the agent runs: the manifests are applied by
+// one of them, and the agent starts after that.
+func TestManifestsAreAppliedOnce(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	task := a.granted(t, everything, "new")
+	a.applied(t, task, a.content("new", "2"))
+	q := query.New(a.pool)
+	until, err := q.BeginApplying(t.Context(), time.Minute, task.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Enqueue(t.Context(), task.ID); err != nil { // while another applies
+		t.Fatal(err)
+	}
+	if got := tasktest.Get(t, a.pool, task.ID); got.Status != "launching" || len(a.cluster.specs()) > 0 || a.value(t, "new") != "" {
+		t.Fatalf("task is %s with %d executions, new is %q", got.Status, len(a.cluster.specs()), a.value(t, "new"))
+	}
+	if err := q.EndApplying(t.Context(), false, task.ID, &until); err != nil { // which failed
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			if err := a.Enqueue(t.Context(), task.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if got := tasktest.Get(t, a.pool, task.ID); got.Status != "running" || a.value(t, "new") != "2" {
+		t.Fatalf("task is %s, new is %q", got.Status, a.value(t, "new"))
+	}
+	a.apply(t, "new", "3", "agent")
+	late := task
+	late.Status, late.Attempt = "launching", 1
+	if _, err := a.provision(t.Context(), late); err != nil {
+		t.Error(err)
+	}
+	if got := a.value(t, "new"); got != "3" {
+		t.Errorf("new is %q: applied again over what the agent did", got)
+	}
+	audited := tasktest.Scan[int](t, a.pool, `SELECT count(*) FROM codex_task_actions WHERE task_id = $1`, task.ID)
+	if audited != 1 {
+		t.Errorf("%d entries in the audit, want 1", audited)
+	}
+}
+
 // A namespace that nothing makes fails the task.
 func TestProvisionWithoutNamespace(t *testing.T) {
 	t.Parallel()
