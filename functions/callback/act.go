@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -27,6 +28,9 @@ const (
 	// request is tried until the API server serves it.
 	servedWithin = 15 * time.Second
 	serveRetry   = 250 * time.Millisecond
+	// actingReserve is how much longer than its time a request may be under way: for the API server to do what it was
+	// asked for last, and for the audit.
+	actingReserve = 10 * time.Second
 	// maxShown bounds the manifests of one answer, in bytes.
 	maxShown = 8 << 20
 )
@@ -75,6 +79,14 @@ func (o *Operator) Act(ctx context.Context, reporter Reporter, request api.Actio
 	if err != nil {
 		return nil, err
 	}
+	if w.changes() && !request.DryRun {
+		limited, end, err := o.note(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+		ctx = limited
+	}
 	if err := w.run(ctx); err != nil {
 		return nil, w.unavailable(err)
 	}
@@ -117,6 +129,30 @@ func (o *Operator) begin(ctx context.Context, reporter Reporter, request api.Act
 			Caller: row.Caller, Project: row.Project, ID: reporter.TaskID.String(), Tags: row.Tags,
 			Priority: int(row.Priority), Mode: row.OrchestrationMode,
 		},
+	}, nil
+}
+
+// note notes that a request is under way, for finalize to wait for its end, which it brings about after actionTimeout.
+func (o *Operator) note(ctx context.Context, w *work) (limited context.Context, end func(), err error) {
+	q, id := query.New(o.pool), uuid.Must(uuid.NewV7())
+	limited, cancel := context.WithTimeout(ctx, actionTimeout)
+	noted, err := q.BeginActing(ctx, query.BeginActingParams{
+		ID: id, Span: actionTimeout + actingReserve, TaskID: w.taskID, Attempt: w.attempt,
+	})
+	if err == nil && noted == 0 {
+		err = problem.ErrConflict.With("The task's attempt has ended meanwhile; actions are for tasks that run.")
+	}
+	if err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("note actions of task %s: %w", w.taskID, postgres.Classify(err))
+	}
+	return limited, func() {
+		cancel()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+		defer cancel()
+		if err := q.EndActing(ctx, id); err != nil {
+			slog.WarnContext(ctx, "the end of actions is not noted; they count as under way for a while", "task", w.taskID, "error", err)
+		}
 	}, nil
 }
 

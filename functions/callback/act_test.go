@@ -453,3 +453,34 @@ func TestNothingIsAllowedWithoutAPolicy(t *testing.T) {
 		t.Errorf("got %+v, %q", got, k.audited())
 	}
 }
+
+// A change that is under way is noted, so that the task's end waits for it; one that comes after the end is refused.
+func TestChangesAreNoted(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	text := rules(c.namespace)
+	p, err := policy.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w *world
+	var noted []int
+	proxy := c.proxy(func(r *http.Request) {
+		if r.Method == http.MethodPatch {
+			noted = append(noted, one[int](w, "SELECT count(*) FROM codex_task_acting"))
+		}
+	})
+	w = setup(t, append(c.settings(writePolicy(t, text)), "KUBECONFIG", proxy)...)
+	k := w.acting(c, p, c.configMap("open-a"))
+	k.ask(t, actionBody("apply", `, "dryRun": true`, c.configMapText("open-a", "1")))
+	k.ask(t, actionBody("apply", "", c.configMapText("open-a", "1")))
+	if !slices.Equal(noted, []int{0, 1, 1}) { // a dry run, and a change after one
+		t.Errorf("noted were %v", noted)
+	}
+	if n := one[int](w, "SELECT count(*) FROM codex_task_acting"); n != 0 {
+		t.Errorf("%d are noted still", n)
+	}
+	w.move(k.task, "finalizing")
+	status, data := w.request(http.MethodPost, k.path(), k.token, actionBody("apply", "", c.configMapText("open-a", "2")))
+	wantProblem(t, status, data, problem.ErrConflict)
+}

@@ -10,7 +10,48 @@ import (
 	"encoding/json"
 
 	"github.com/google/uuid"
+	"time"
 )
+
+const beginActing = `-- name: BeginActing :execrows
+INSERT INTO codex_task_acting (id, task_id, until)
+SELECT $1, t.id, clock_timestamp() + $2::interval
+FROM codex_tasks t
+WHERE t.id = $3 AND t.attempt = $4 AND t.status IN ('launching', 'running') FOR SHARE
+`
+
+type BeginActingParams struct {
+	ID      uuid.UUID
+	Span    time.Duration
+	TaskID  uuid.UUID
+	Attempt int16
+}
+
+// BeginActing notes that an attempt's actions are carried out, for so long at most.
+// No row: it is over. The task's row is held meanwhile, so that its end comes
+// before, or finds the note.
+func (q *Queries) BeginActing(ctx context.Context, arg BeginActingParams) (int64, error) {
+	result, err := q.db.Exec(ctx, beginActing,
+		arg.ID,
+		arg.Span,
+		arg.TaskID,
+		arg.Attempt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const endActing = `-- name: EndActing :exec
+DELETE FROM codex_task_acting WHERE id = $1 OR until < clock_timestamp()
+`
+
+// EndActing notes that actions are over, and forgets those that must be.
+func (q *Queries) EndActing(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, endActing, id)
+	return err
+}
 
 const findApproval = `-- name: FindApproval :one
 SELECT id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment FROM codex_approvals WHERE task_id = $1 AND subject = $2
@@ -121,6 +162,18 @@ func (q *Queries) InsertActions(ctx context.Context, arg InsertActionsParams) er
 		arg.DiffDigests,
 	)
 	return err
+}
+
+const isActing = `-- name: IsActing :one
+SELECT EXISTS (SELECT FROM codex_task_acting WHERE task_id = $1 AND until > clock_timestamp())
+`
+
+// IsActing tells whether actions of a task are being carried out.
+func (q *Queries) IsActing(ctx context.Context, taskID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, isActing, taskID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const notePolicy = `-- name: NotePolicy :exec
