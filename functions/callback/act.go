@@ -285,7 +285,7 @@ func (w *work) take(ctx context.Context, s *step) error {
 // has just created waits for the API server to know it.
 func (w *work) applyOnceServed(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
 	for until := time.Now().Add(servedWithin); ; {
-		applied, err := w.cluster.Apply(ctx, s.content, w.applyOptions(false))
+		applied, err := w.cluster.Apply(ctx, s.content, w.applyOptions(s, false))
 		if s.unchecked == "" || !errors.Is(err, kube.ErrNotFound) || time.Now().After(until) {
 			return applied, err
 		}
@@ -297,8 +297,11 @@ func (w *work) applyOnceServed(ctx context.Context, s *step) (*unstructured.Unst
 	}
 }
 
-func (w *work) applyOptions(dryRun bool) kube.ApplyOptions {
-	return kube.ApplyOptions{FieldManager: kube.FieldManager(w.taskID.String()), Force: w.request.Force, DryRun: dryRun}
+// applyOptions have only that changed which was found: what is gone by now would be created, which was not decided.
+func (w *work) applyOptions(s *step, dryRun bool) kube.ApplyOptions {
+	return kube.ApplyOptions{
+		FieldManager: kube.FieldManager(w.taskID.String()), Force: w.request.Force, UID: s.uid, DryRun: dryRun,
+	}
 }
 
 // unavailable is the answer of a request that could not be carried out to its end.

@@ -484,3 +484,48 @@ func TestChangesAreNoted(t *testing.T) {
 	status, data := w.request(http.MethodPost, k.path(), k.token, actionBody("apply", "", c.configMapText("open-a", "2")))
 	wantProblem(t, status, data, problem.ErrConflict)
 }
+
+// What was there when the policy was asked, and so was not to be created, is not created when it goes meanwhile; nor is
+// another of its name changed.
+func TestApplyToWhatGoesMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]bool{"gone": false, "another": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t)
+			text := rules(c.namespace)
+			p, err := policy.Parse([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ref := c.configMap("open-a")
+			patches := 0
+			proxy := c.proxy(func(r *http.Request) {
+				if r.Method != http.MethodPatch {
+					return
+				}
+				if patches++; patches != 2 { // after the dry run
+					return
+				}
+				if err := c.admin.Remove(t.Context(), ref, false); err != nil {
+					t.Error(err)
+				}
+				c.collect(ref)
+				if again {
+					c.apply("somebody", c.configMapText("open-a", "1"))
+				}
+			})
+			w := setup(t, append(c.settings(writePolicy(t, text)), "KUBECONFIG", proxy)...)
+			c.apply("somebody", c.configMapText("open-a", "1"))
+			k := w.acting(c, p, ref)
+			content := strings.Replace(c.configMapText("open-a", "1"), `"key"`, `"mine"`, 1)
+			got := k.ask(t, actionBody("apply", "", content))
+			if got[0].Outcome != api.ActionOutcomeConflict {
+				t.Errorf("is %s: %s", got[0].Outcome, got[0].Error)
+			}
+			if live := c.live(ref); strings.Contains(live, "mine") || (live != "") != again {
+				t.Errorf("there is %s", live)
+			}
+		})
+	}
+}

@@ -17,6 +17,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/graf-run/graf/shared/api"
@@ -102,6 +106,16 @@ func (c *cluster) configMapText(name, value string) string {
 // settings are those of a function that carries out actions in the namespace.
 func (c *cluster) settings(policyFile string) []string {
 	return []string{"KUBECONFIG", c.server.Config().Kubeconfig, "GRAF_EXECUTION_NAMESPACE", c.namespace, "GRAF_POLICY_FILE", policyFile}
+}
+
+// collect removes what is deleted in the foreground, as nobody collects garbage here.
+func (c *cluster) collect(ref manifest.Ref) {
+	c.t.Helper()
+	resource := c.server.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(ref.Namespace)
+	_, err := resource.Patch(c.context, ref.Name, types.MergePatchType, []byte(`{"metadata": {"finalizers": null}}`), metav1.PatchOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		c.t.Error(err)
+	}
 }
 
 // proxy is the kubeconfig of the API server behind one that shows each request first.
