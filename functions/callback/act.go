@@ -16,6 +16,7 @@ import (
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/manifest"
+	"github.com/graf-run/graf/shared/outbox"
 	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
@@ -38,8 +39,11 @@ const (
 // Operator carries out in the cluster what running tasks ask for.
 type Operator struct {
 	pool     *pgxpool.Pool
+	outbox   *outbox.Outbox
 	cluster  *kube.Client
 	policies *policy.Store
+	// maxApprovals bounds the open approvals of one task.
+	maxApprovals int
 	// namespace is where the tasks' service accounts are.
 	namespace string
 }
@@ -54,6 +58,7 @@ type Acted struct {
 // work is a request while it is carried out.
 type work struct {
 	pool    *pgxpool.Pool
+	outbox  *outbox.Outbox
 	cluster *kube.Client // with the rights of the task, and no others
 	policy  *policy.Policy
 	task    policy.Task
@@ -64,6 +69,8 @@ type work struct {
 	request api.ActionRequest
 	steps   []*step // in the order of the request
 	shown   int     // bytes of manifests in the answer
+	// maxApprovals bounds the task's open approvals.
+	maxApprovals int
 }
 
 // Act decides each action by the policy in force, carries it out with the task's own
@@ -123,7 +130,7 @@ func (o *Operator) begin(ctx context.Context, reporter Reporter, request api.Act
 		return nil, err
 	}
 	return &work{
-		pool: o.pool, cluster: cluster, policy: inForce, taskID: reporter.TaskID, attempt: row.Attempt, salt: reporter.Salt,
+		pool: o.pool, outbox: o.outbox, maxApprovals: o.maxApprovals, cluster: cluster, policy: inForce, taskID: reporter.TaskID, attempt: row.Attempt, salt: reporter.Salt,
 		actor: reporter.String(), request: request, steps: steps,
 		task: policy.Task{
 			Caller: row.Caller, Project: row.Project, ID: reporter.TaskID.String(), Tags: row.Tags,

@@ -246,7 +246,7 @@ func TestApproval(t *testing.T) {
 	}{
 		"approved":                {"approved", "lead-anna", "", api.ActionOutcomeDone, "approved by lead-anna"},
 		"rejected":                {"rejected", "lead-anna", "not today", api.ActionOutcomeRefused, "rejected by lead-anna: not today"},
-		"by whom nobody asks now": {"approved", "ci", "", api.ActionOutcomeRefused, "the policy in force asks for one of lead-*"},
+		"by whom nobody asks now": {"approved", "ci", "", api.ActionOutcomeAwaitingApproval, "once one of lead-* approves"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -281,7 +281,49 @@ func TestApproval(t *testing.T) {
 				(c.live(c.configMap(target)) != "") != (test.outcome == api.ActionOutcomeDone) {
 				t.Errorf("got %+v", got)
 			}
+			if anew := got.ApprovalID != nil && *got.ApprovalID != *first.ApprovalID; anew != (got.Outcome == api.ActionOutcomeAwaitingApproval) {
+				t.Errorf("asked for anew: %t", anew)
+			}
 		})
+	}
+}
+
+// Who may approve an action is told, once; and once more if the policy names others by now. A task cannot ask for
+// approvals without end.
+func TestApprovalsAreAnnounced(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	text := rules(c.namespace)
+	p, err := policy.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := setup(t, append(c.settings(writePolicy(t, text)), "GRAF_APPROVALS_MAX", "2")...)
+	k := w.acting(c, p, c.configMap("careful-a"))
+	body := actionBody("apply", "", c.configMapText("careful-a", "1"))
+	first := k.ask(t, body)[0]
+	k.ask(t, body)
+	requested := func() (n int) {
+		for _, e := range w.sink.About(k.id.String()) {
+			if e.Type() == "dev.graf.codex.approval.requested.v1" && strings.Contains(string(e.Data()), first.ApprovalID.String()) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := requested(); n != 1 {
+		t.Errorf("announced %d times", n)
+	}
+	w.exec("UPDATE codex_approvals SET approvers = '{former}' WHERE id = $1", first.ApprovalID)
+	if again := k.ask(t, body)[0]; *again.ApprovalID != *first.ApprovalID || requested() != 2 {
+		t.Errorf("asked of others: %+v, announced %d times", again, requested())
+	}
+	if second := k.ask(t, actionBody("apply", "", c.configMapText("careful-a", "2")))[0]; second.ApprovalID == nil {
+		t.Errorf("the second: %+v", second)
+	}
+	third := k.ask(t, actionBody("apply", "", c.configMapText("careful-a", "3")))[0]
+	if third.Outcome != api.ActionOutcomeRefused || !strings.Contains(third.Error+third.Decision.Reason, "2 of the task are open") {
+		t.Errorf("the third: %+v", third)
 	}
 }
 

@@ -32,11 +32,23 @@ SELECT EXISTS (SELECT FROM codex_task_acting WHERE task_id = $1 AND until > cloc
 SELECT * FROM codex_approvals WHERE task_id = @task_id AND subject = @subject;
 
 -- name: RequestApproval :one
--- RequestApproval asks for an approval. What was asked for before stays as it is: the one answer is for both.
+-- RequestApproval asks for an approval. The caller holds the task's row, and found none.
 INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
 VALUES (@id, @task_id, @subject, @description, @rule, @policy_version, @approvers, @reason)
-ON CONFLICT (task_id, subject) DO UPDATE SET subject = EXCLUDED.subject
 RETURNING *;
+
+-- name: SupersedeApproval :exec
+-- SupersedeApproval has a request for an approval count no more, so that it can be
+-- asked for anew: its approvers are not those of the policy in force.
+UPDATE codex_approvals SET subject = subject || ' superseded ' || id::text WHERE id = $1;
+
+-- name: ReaddressApproval :one
+-- ReaddressApproval has others decide what nobody has decided yet.
+UPDATE codex_approvals SET rule = @rule, policy_version = @policy_version, approvers = @approvers, reason = @reason
+WHERE id = @id AND decision IS NULL RETURNING *;
+
+-- name: CountOpenApprovals :one
+SELECT count(*) FROM codex_approvals WHERE task_id = $1 AND decision IS NULL;
 
 -- name: InsertActions :exec
 -- InsertActions adds to the audit, in the order of the arrays.

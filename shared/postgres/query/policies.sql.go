@@ -43,6 +43,17 @@ func (q *Queries) BeginActing(ctx context.Context, arg BeginActingParams) (int64
 	return result.RowsAffected(), nil
 }
 
+const countOpenApprovals = `-- name: CountOpenApprovals :one
+SELECT count(*) FROM codex_approvals WHERE task_id = $1 AND decision IS NULL
+`
+
+func (q *Queries) CountOpenApprovals(ctx context.Context, taskID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, countOpenApprovals, taskID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const endActing = `-- name: EndActing :exec
 DELETE FROM codex_task_acting WHERE id = $1 OR until < clock_timestamp()
 `
@@ -187,10 +198,50 @@ func (q *Queries) NotePolicy(ctx context.Context, version string, content string
 	return err
 }
 
+const readdressApproval = `-- name: ReaddressApproval :one
+UPDATE codex_approvals SET rule = $1, policy_version = $2, approvers = $3, reason = $4
+WHERE id = $5 AND decision IS NULL RETURNING id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment
+`
+
+type ReaddressApprovalParams struct {
+	Rule          string
+	PolicyVersion string
+	Approvers     []string
+	Reason        string
+	ID            uuid.UUID
+}
+
+// ReaddressApproval has others decide what nobody has decided yet.
+func (q *Queries) ReaddressApproval(ctx context.Context, arg ReaddressApprovalParams) (Approval, error) {
+	row := q.db.QueryRow(ctx, readdressApproval,
+		arg.Rule,
+		arg.PolicyVersion,
+		arg.Approvers,
+		arg.Reason,
+		arg.ID,
+	)
+	var i Approval
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.Subject,
+		&i.Description,
+		&i.Rule,
+		&i.PolicyVersion,
+		&i.Approvers,
+		&i.Reason,
+		&i.RequestedAt,
+		&i.Decision,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.Comment,
+	)
+	return i, err
+}
+
 const requestApproval = `-- name: RequestApproval :one
 INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (task_id, subject) DO UPDATE SET subject = EXCLUDED.subject
 RETURNING id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment
 `
 
@@ -205,7 +256,7 @@ type RequestApprovalParams struct {
 	Reason        string
 }
 
-// RequestApproval asks for an approval. What was asked for before stays as it is: the one answer is for both.
+// RequestApproval asks for an approval. The caller holds the task's row, and found none.
 func (q *Queries) RequestApproval(ctx context.Context, arg RequestApprovalParams) (Approval, error) {
 	row := q.db.QueryRow(ctx, requestApproval,
 		arg.ID,
@@ -234,4 +285,15 @@ func (q *Queries) RequestApproval(ctx context.Context, arg RequestApprovalParams
 		&i.Comment,
 	)
 	return i, err
+}
+
+const supersedeApproval = `-- name: SupersedeApproval :exec
+UPDATE codex_approvals SET subject = subject || ' superseded ' || id::text WHERE id = $1
+`
+
+// SupersedeApproval has a request for an approval count no more, so that it can be
+// asked for anew: its approvers are not those of the policy in force.
+func (q *Queries) SupersedeApproval(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, supersedeApproval, id)
+	return err
 }
