@@ -130,11 +130,11 @@ func TestSnapshotIsBounded(t *testing.T) {
 		targets []kube.Target
 		fits    bool
 	}{
-		"one by name":  {2000, []kube.Target{at("v1", "ConfigMap", ns, "a", "")}, true},
-		"two by name":  {2000, []kube.Target{at("v1", "ConfigMap", ns, "a", ""), at("v1", "ConfigMap", ns, "b", "")}, false},
-		"listed":       {2000, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, false},
-		"the default":  {0, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, true},
-		"room enough":  {4000, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, true},
+		"one by name": {2000, []kube.Target{at("v1", "ConfigMap", ns, "a", "")}, true},
+		"two by name": {2000, []kube.Target{at("v1", "ConfigMap", ns, "a", ""), at("v1", "ConfigMap", ns, "b", "")}, false},
+		"listed":      {2000, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, false},
+		"the default": {0, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, true},
+		"room enough": {4000, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, true},
 	} {
 		config.SnapshotBytes = c.bytes
 		admin, err := kube.New(config)
