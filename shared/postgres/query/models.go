@@ -99,6 +99,12 @@ type CodexMemoryContent struct {
 	CreatedAt      time.Time
 }
 
+type CodexTaskActing struct {
+	ID     uuid.UUID
+	TaskID uuid.UUID
+	Until  time.Time
+}
+
 type DeadLetter struct {
 	ID          uuid.UUID
 	EventID     string
@@ -132,8 +138,10 @@ type Event struct {
 }
 
 type Manifests struct {
-	TaskID    uuid.UUID
-	Manifests json.RawMessage
+	TaskID        uuid.UUID
+	Manifests     json.RawMessage
+	ApplyingUntil *time.Time
+	AppliedAt     *time.Time
 }
 
 type Memory struct {
