@@ -122,6 +122,7 @@ setup: ## Install what the platform runs on and this machine lacks
 setup-test: $(TOOLS)/$(TEMPORAL) ## Install what the tests need and this machine lacks
 	@local/install.sh --test
 	@local/install-model.sh >/dev/null
+	@local/install-codex.sh >/dev/null
 	@$(apiserver) >/dev/null
 
 .PHONY: cluster

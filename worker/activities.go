@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/graf-run/graf/shared/postgres/query"
@@ -75,6 +77,8 @@ func (a *Activities) FinalizeTask(ctx context.Context, attempt Attempt) (Standin
 func (a *Activities) step(
 	ctx context.Context, attempt Attempt, do func(context.Context, uuid.UUID, int) error,
 ) (Standing, error) {
+	stop := beat(ctx)
+	defer stop()
 	if err := do(ctx, attempt.TaskID, attempt.Number); err != nil {
 		return Standing{}, failure(err)
 	}
@@ -83,6 +87,29 @@ func (a *Activities) step(
 		return Standing{}, failure(fmt.Errorf("read task %s: %w", attempt.TaskID, err))
 	}
 	return standing(task, attempt, a.grace), nil
+}
+
+// beat tells Temporal that this worker lives, until stop is called. A step of a worker
+// that was killed is so tried again long before its time is up.
+func beat(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		ticker := time.NewTicker(heartbeatTimeout / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				activity.RecordHeartbeat(ctx)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		beating.Wait()
+	}
 }
 
 // standing tells where a task's attempt stands.

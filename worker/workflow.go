@@ -47,6 +47,9 @@ const (
 	SignalTaskEnded = "task-ended"
 )
 
+// heartbeatTimeout is after what silence of a worker Temporal gives its step to another.
+const heartbeatTimeout = 15 * time.Second
+
 // lookAgain is the least pause between two looks at an execution that is overdue.
 const lookAgain = 5 * time.Second
 
@@ -57,7 +60,7 @@ const lookAgain = 5 * time.Second
 // then finalize's sweep is left to end the task.
 func CodexTaskWorkflow(ctx workflow.Context, attempt Attempt) error {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: 2 * time.Minute,
+		StartToCloseTimeout: 2 * time.Minute, HeartbeatTimeout: heartbeatTimeout,
 		// Without end: what a server that is away holds up waits until it is back.
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/manifest"
+	"github.com/graf-run/graf/shared/outbox"
 	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
@@ -27,6 +29,9 @@ const (
 	// request is tried until the API server serves it.
 	servedWithin = 15 * time.Second
 	serveRetry   = 250 * time.Millisecond
+	// actingReserve is how much longer than its time a request may be under way: for the API server to do what it was
+	// asked for last, and for the audit.
+	actingReserve = 10 * time.Second
 	// maxShown bounds the manifests of one answer, in bytes.
 	maxShown = 8 << 20
 )
@@ -34,8 +39,11 @@ const (
 // Operator carries out in the cluster what running tasks ask for.
 type Operator struct {
 	pool     *pgxpool.Pool
+	outbox   *outbox.Outbox
 	cluster  *kube.Client
 	policies *policy.Store
+	// maxApprovals bounds the open approvals of one task.
+	maxApprovals int
 	// namespace is where the tasks' service accounts are.
 	namespace string
 }
@@ -50,6 +58,7 @@ type Acted struct {
 // work is a request while it is carried out.
 type work struct {
 	pool    *pgxpool.Pool
+	outbox  *outbox.Outbox
 	cluster *kube.Client // with the rights of the task, and no others
 	policy  *policy.Policy
 	task    policy.Task
@@ -60,6 +69,8 @@ type work struct {
 	request api.ActionRequest
 	steps   []*step // in the order of the request
 	shown   int     // bytes of manifests in the answer
+	// maxApprovals bounds the task's open approvals.
+	maxApprovals int
 }
 
 // Act decides each action by the policy in force, carries it out with the task's own
@@ -74,6 +85,14 @@ func (o *Operator) Act(ctx context.Context, reporter Reporter, request api.Actio
 	w, err := o.begin(ctx, reporter, request)
 	if err != nil {
 		return nil, err
+	}
+	if w.changes() && !request.DryRun {
+		limited, end, err := o.note(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+		ctx = limited
 	}
 	if err := w.run(ctx); err != nil {
 		return nil, w.unavailable(err)
@@ -111,12 +130,36 @@ func (o *Operator) begin(ctx context.Context, reporter Reporter, request api.Act
 		return nil, err
 	}
 	return &work{
-		pool: o.pool, cluster: cluster, policy: inForce, taskID: reporter.TaskID, attempt: row.Attempt, salt: reporter.Salt,
+		pool: o.pool, outbox: o.outbox, maxApprovals: o.maxApprovals, cluster: cluster, policy: inForce, taskID: reporter.TaskID, attempt: row.Attempt, salt: reporter.Salt,
 		actor: reporter.String(), request: request, steps: steps,
 		task: policy.Task{
 			Caller: row.Caller, Project: row.Project, ID: reporter.TaskID.String(), Tags: row.Tags,
 			Priority: int(row.Priority), Mode: row.OrchestrationMode,
 		},
+	}, nil
+}
+
+// note notes that a request is under way, for finalize to wait for its end, which it brings about after actionTimeout.
+func (o *Operator) note(ctx context.Context, w *work) (limited context.Context, end func(), err error) {
+	q, id := query.New(o.pool), uuid.Must(uuid.NewV7())
+	limited, cancel := context.WithTimeout(ctx, actionTimeout)
+	noted, err := q.BeginActing(ctx, query.BeginActingParams{
+		ID: id, Span: actionTimeout + actingReserve, TaskID: w.taskID, Attempt: w.attempt,
+	})
+	if err == nil && noted == 0 {
+		err = problem.ErrConflict.With("The task's attempt has ended meanwhile; actions are for tasks that run.")
+	}
+	if err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("note actions of task %s: %w", w.taskID, postgres.Classify(err))
+	}
+	return limited, func() {
+		cancel()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
+		defer cancel()
+		if err := q.EndActing(ctx, id); err != nil {
+			slog.WarnContext(ctx, "the end of actions is not noted; they count as under way for a while", "task", w.taskID, "error", err)
+		}
 	}, nil
 }
 
@@ -249,7 +292,7 @@ func (w *work) take(ctx context.Context, s *step) error {
 // has just created waits for the API server to know it.
 func (w *work) applyOnceServed(ctx context.Context, s *step) (*unstructured.Unstructured, error) {
 	for until := time.Now().Add(servedWithin); ; {
-		applied, err := w.cluster.Apply(ctx, s.content, w.applyOptions(false))
+		applied, err := w.cluster.Apply(ctx, s.content, w.applyOptions(s, false))
 		if s.unchecked == "" || !errors.Is(err, kube.ErrNotFound) || time.Now().After(until) {
 			return applied, err
 		}
@@ -261,8 +304,11 @@ func (w *work) applyOnceServed(ctx context.Context, s *step) (*unstructured.Unst
 	}
 }
 
-func (w *work) applyOptions(dryRun bool) kube.ApplyOptions {
-	return kube.ApplyOptions{FieldManager: kube.FieldManager(w.taskID.String()), Force: w.request.Force, DryRun: dryRun}
+// applyOptions have only that changed which was found: what is gone by now would be created, which was not decided.
+func (w *work) applyOptions(s *step, dryRun bool) kube.ApplyOptions {
+	return kube.ApplyOptions{
+		FieldManager: kube.FieldManager(w.taskID.String()), Force: w.request.Force, UID: s.uid, DryRun: dryRun,
+	}
 }
 
 // unavailable is the answer of a request that could not be carried out to its end.

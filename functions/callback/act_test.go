@@ -2,6 +2,7 @@ package callback_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/graf-run/graf/functions/callback"
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/manifest"
@@ -246,7 +248,7 @@ func TestApproval(t *testing.T) {
 	}{
 		"approved":                {"approved", "lead-anna", "", api.ActionOutcomeDone, "approved by lead-anna"},
 		"rejected":                {"rejected", "lead-anna", "not today", api.ActionOutcomeRefused, "rejected by lead-anna: not today"},
-		"by whom nobody asks now": {"approved", "ci", "", api.ActionOutcomeRefused, "the policy in force asks for one of lead-*"},
+		"by whom nobody asks now": {"approved", "ci", "", api.ActionOutcomeAwaitingApproval, "once one of lead-* approves"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -256,7 +258,11 @@ func TestApproval(t *testing.T) {
 			if dry := k.ask(t, actionBody("apply", `, "dryRun": true`, c.configMapText(target, "1")))[0]; dry.Outcome != api.ActionOutcomeAwaitingApproval || dry.ApprovalID != nil {
 				t.Errorf("the dry run: %+v", dry)
 			}
+			asked := k.ask(t, actionBody("apply", `, "dryRun": true, "requestApproval": true`, c.configMapText(target, "1")))[0]
 			first, again := k.ask(t, body)[0], k.ask(t, body)[0]
+			if asked.ApprovalID == nil || *asked.ApprovalID != *first.ApprovalID {
+				t.Errorf("the dry run that asks: %+v", asked)
+			}
 			if first.Outcome != api.ActionOutcomeAwaitingApproval || first.ApprovalID == nil || again.ApprovalID == nil || *again.ApprovalID != *first.ApprovalID ||
 				first.Decision.Approval == nil || first.Decision.Approval.Reason != "it is careful" {
 				t.Fatalf("got %+v, then %+v", first, again)
@@ -281,7 +287,49 @@ func TestApproval(t *testing.T) {
 				(c.live(c.configMap(target)) != "") != (test.outcome == api.ActionOutcomeDone) {
 				t.Errorf("got %+v", got)
 			}
+			if anew := got.ApprovalID != nil && *got.ApprovalID != *first.ApprovalID; anew != (got.Outcome == api.ActionOutcomeAwaitingApproval) {
+				t.Errorf("asked for anew: %t", anew)
+			}
 		})
+	}
+}
+
+// Who may approve an action is told, once; and once more if the policy names others by now. A task cannot ask for
+// approvals without end.
+func TestApprovalsAreAnnounced(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	text := rules(c.namespace)
+	p, err := policy.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := setup(t, append(c.settings(writePolicy(t, text)), "GRAF_APPROVALS_MAX", "2")...)
+	k := w.acting(c, p, c.configMap("careful-a"))
+	body := actionBody("apply", "", c.configMapText("careful-a", "1"))
+	first := k.ask(t, body)[0]
+	k.ask(t, body)
+	requested := func() (n int) {
+		for _, e := range w.sink.About(k.id.String()) {
+			if e.Type() == "dev.graf.codex.approval.requested.v1" && strings.Contains(string(e.Data()), first.ApprovalID.String()) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := requested(); n != 1 {
+		t.Errorf("announced %d times", n)
+	}
+	w.exec("UPDATE codex_approvals SET approvers = '{former}' WHERE id = $1", first.ApprovalID)
+	if again := k.ask(t, body)[0]; *again.ApprovalID != *first.ApprovalID || requested() != 2 {
+		t.Errorf("asked of others: %+v, announced %d times", again, requested())
+	}
+	if second := k.ask(t, actionBody("apply", "", c.configMapText("careful-a", "2")))[0]; second.ApprovalID == nil {
+		t.Errorf("the second: %+v", second)
+	}
+	third := k.ask(t, actionBody("apply", "", c.configMapText("careful-a", "3")))[0]
+	if third.Outcome != api.ActionOutcomeRefused || !strings.Contains(third.Error+third.Decision.Reason, "2 of the task are open") {
+		t.Errorf("the third: %+v", third)
 	}
 }
 
@@ -451,5 +499,114 @@ func TestNothingIsAllowedWithoutAPolicy(t *testing.T) {
 	got := k.ask(t, actionBody("get", "", `{"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "a"}`))[0]
 	if got.Outcome != api.ActionOutcomeRefused || !slices.Equal(k.audited(), []string{"get a refused"}) {
 		t.Errorf("got %+v, %q", got, k.audited())
+	}
+}
+
+// A change that is under way is noted, so that the task's end waits for it; one that comes after the end is refused.
+func TestChangesAreNoted(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	text := rules(c.namespace)
+	p, err := policy.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w *world
+	var noted []int
+	proxy := c.proxy(func(r *http.Request) {
+		if r.Method == http.MethodPatch {
+			noted = append(noted, one[int](w, "SELECT count(*) FROM codex_task_acting"))
+		}
+	})
+	w = setup(t, append(c.settings(writePolicy(t, text)), "KUBECONFIG", proxy)...)
+	k := w.acting(c, p, c.configMap("open-a"))
+	k.ask(t, actionBody("apply", `, "dryRun": true`, c.configMapText("open-a", "1")))
+	k.ask(t, actionBody("apply", "", c.configMapText("open-a", "1")))
+	if !slices.Equal(noted, []int{0, 1, 1}) { // a dry run, and a change after one
+		t.Errorf("noted were %v", noted)
+	}
+	if n := one[int](w, "SELECT count(*) FROM codex_task_acting"); n != 0 {
+		t.Errorf("%d are noted still", n)
+	}
+	w.move(k.task, "finalizing")
+	status, data := w.request(http.MethodPost, k.path(), k.token, actionBody("apply", "", c.configMapText("open-a", "2")))
+	wantProblem(t, status, data, problem.ErrConflict)
+}
+
+// What was there when the policy was asked, and so was not to be created, is not created when it goes meanwhile; nor is
+// another of its name changed.
+func TestApplyToWhatGoesMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]bool{"gone": false, "another": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t)
+			text := rules(c.namespace)
+			p, err := policy.Parse([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ref := c.configMap("open-a")
+			patches := 0
+			proxy := c.proxy(func(r *http.Request) {
+				if r.Method != http.MethodPatch {
+					return
+				}
+				if patches++; patches != 2 { // after the dry run
+					return
+				}
+				if err := c.admin.Remove(t.Context(), ref, false); err != nil {
+					t.Error(err)
+				}
+				c.collect(ref)
+				if again {
+					c.apply("somebody", c.configMapText("open-a", "1"))
+				}
+			})
+			w := setup(t, append(c.settings(writePolicy(t, text)), "KUBECONFIG", proxy)...)
+			c.apply("somebody", c.configMapText("open-a", "1"))
+			k := w.acting(c, p, ref)
+			content := strings.Replace(c.configMapText("open-a", "1"), `"key"`, `"mine"`, 1)
+			got := k.ask(t, actionBody("apply", "", content))
+			if got[0].Outcome != api.ActionOutcomeConflict {
+				t.Errorf("is %s: %s", got[0].Outcome, got[0].Error)
+			}
+			if live := c.live(ref); strings.Contains(live, "mine") || (live != "") != again {
+				t.Errorf("there is %s", live)
+			}
+		})
+	}
+}
+
+// What a task waits for is bounded, and more is refused before it is done.
+func TestWaitsAreBounded(t *testing.T) {
+	t.Parallel()
+	turns, id := callback.NewTurns(1), uuid.New()
+	var leaves []func()
+	for {
+		leave, err := turns.Wait(id)
+		if err != nil {
+			if !errors.Is(err, problem.ErrRateLimited) {
+				t.Fatal(err)
+			}
+			break
+		}
+		leaves = append(leaves, leave)
+	}
+	if len(leaves) != 4 {
+		t.Errorf("%d wait, want 4", len(leaves))
+	}
+	other, err := turns.Wait(uuid.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	leaves[0]()
+	leaves[0]() // which does nothing
+	if _, err := turns.Wait(id); err != nil {
+		t.Error(err)
+	}
+	if _, err := turns.Wait(id); err == nil {
+		t.Error("to leave twice made room for two")
 	}
 }

@@ -8,13 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/manifest"
+	"github.com/graf-run/graf/shared/outbox"
 	"github.com/graf-run/graf/shared/policy"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
@@ -52,7 +55,7 @@ func decisionOf(d policy.Decision) api.PolicyDecision {
 }
 
 // approve settles the step unless somebody has approved it whom the policy in force
-// names for it. A dry run looks for an approval and asks for none.
+// names for it. A dry run looks for an approval and asks for none unless it is told to.
 func (w *work) approve(ctx context.Context, s *step, verb string, needed []policy.Decision) error {
 	if len(needed) == 0 {
 		return nil
@@ -60,6 +63,11 @@ func (w *work) approve(ctx context.Context, s *step, verb string, needed []polic
 	approval, err := w.approval(ctx, s, verb, needed[0])
 	if errors.Is(err, pgx.ErrNoRows) {
 		s.settle(api.ActionOutcomeAwaitingApproval, needed[0].Reason)
+		return nil
+	}
+	if errors.Is(err, errManyApprovals) {
+		s.settle(api.ActionOutcomeRefused, fmt.Sprintf(
+			"It needs an approval, and %d of the task are open, which is the most: have some decided first.", w.maxApprovals))
 		return nil
 	}
 	if err != nil {
@@ -94,19 +102,83 @@ func decided(how string, approval query.Approval) string {
 	return text
 }
 
-// approval finds the request for one, and makes it if this is no dry run.
-func (w *work) approval(ctx context.Context, s *step, verb string, needed policy.Decision) (query.Approval, error) {
+// approval finds the request for one, and makes it if this is no dry run, or one that is to ask. pgx.ErrNoRows: there is none that counts.
+func (w *work) approval(ctx context.Context, s *step, verb string, needed policy.Decision) (found query.Approval, err error) {
 	subject, err := w.subject(s, verb)
 	if err != nil {
 		return query.Approval{}, err
 	}
-	if w.request.DryRun {
-		return query.New(w.pool).FindApproval(ctx, w.taskID, subject)
+	found, err = query.New(w.pool).FindApproval(ctx, w.taskID, subject)
+	if err == nil && superseded(found, needed) {
+		err = pgx.ErrNoRows
 	}
-	return query.New(w.pool).RequestApproval(ctx, query.RequestApprovalParams{
-		ID: uuid.Must(uuid.NewV7()), TaskID: w.taskID, Subject: subject, Description: w.description(s, verb),
+	if w.request.DryRun && !w.request.RequestApproval || !errors.Is(err, pgx.ErrNoRows) && (err != nil || !readdressed(found, needed)) {
+		return found, err
+	}
+	err = w.outbox.Transact(ctx, func(tx *outbox.Tx) error {
+		if _, err := tx.LockTask(ctx, w.taskID); err != nil {
+			return err
+		}
+		var asked bool
+		if found, asked, err = w.requestApproval(ctx, tx.Queries, subject, w.description(s, verb), needed); err != nil || !asked {
+			return err
+		}
+		tx.Announce(event.NewTask(ctx, event.TypeApprovalRequested, event.SourceCallback, w.taskID, event.ApprovalRequested{
+			TaskID: w.taskID, ApprovalID: found.ID, Description: found.Description, Rule: found.Rule,
+			Approvers: found.Approvers, Reason: found.Reason,
+		}))
+		return nil
+	})
+	return found, err
+}
+
+// requestApproval has an approval asked for of those whom the policy in force names, unless it is. asked: it was not.
+func (w *work) requestApproval(
+	ctx context.Context, q *query.Queries, subject, description string, needed policy.Decision,
+) (found query.Approval, asked bool, err error) {
+	found, err = q.FindApproval(ctx, w.taskID, subject)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+	case err != nil:
+		return found, false, err
+	case superseded(found, needed):
+		if err := q.SupersedeApproval(ctx, found.ID); err != nil {
+			return found, false, err
+		}
+	case readdressed(found, needed):
+		found, err = q.ReaddressApproval(ctx, query.ReaddressApprovalParams{
+			ID: found.ID, Rule: needed.Rule, PolicyVersion: needed.Version,
+			Approvers: needed.Approval.Approvers, Reason: needed.Approval.Reason,
+		})
+		return found, true, err
+	default:
+		return found, false, nil
+	}
+	open, err := q.CountOpenApprovals(ctx, w.taskID)
+	if err == nil && open >= int64(w.maxApprovals) {
+		err = errManyApprovals
+	}
+	if err != nil {
+		return query.Approval{}, false, err
+	}
+	found, err = q.RequestApproval(ctx, query.RequestApprovalParams{
+		ID: uuid.Must(uuid.NewV7()), TaskID: w.taskID, Subject: subject, Description: description,
 		Rule: needed.Rule, PolicyVersion: needed.Version, Approvers: needed.Approval.Approvers, Reason: needed.Approval.Reason,
 	})
+	return found, true, err
+}
+
+// errManyApprovals says that no more approvals can be asked for until some are decided.
+var errManyApprovals = errors.New("the task has too many open approvals")
+
+// superseded tells of an approval by somebody whom the policy in force does not name any more: it is asked for anew.
+func superseded(a query.Approval, needed policy.Decision) bool {
+	return a.Decision != nil && *a.Decision == string(api.ApprovalVerdictApproved) && !needed.Approval.By(*a.DecidedBy)
+}
+
+// readdressed tells of a request that nobody has decided, for others to decide than the policy in force names.
+func readdressed(a query.Approval, needed policy.Decision) bool {
+	return a.Decision == nil && !slices.Equal(a.Approvers, needed.Approval.Approvers)
 }
 
 // subject names the action, so that what is approved is what is done: not another

@@ -76,6 +76,7 @@ func (w *work) look(ctx context.Context, s *step, unserved bool) error {
 		return s.fail(err)
 	}
 	if live != nil {
+		s.uid = live.GetUID()
 		if s.before, err = w.canonical(live); err != nil {
 			return s.fail(err)
 		}
@@ -110,7 +111,7 @@ func (w *work) try(ctx context.Context, s *step) error {
 			return s.fail(err)
 		}
 	} else {
-		applied, err := w.cluster.Apply(ctx, s.content, w.applyOptions(true))
+		applied, err := w.cluster.Apply(ctx, s.content, w.applyOptions(s, true))
 		if err != nil {
 			return s.fail(err)
 		}

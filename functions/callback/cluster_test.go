@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +17,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/grant"
@@ -98,6 +106,42 @@ func (c *cluster) configMapText(name, value string) string {
 // settings are those of a function that carries out actions in the namespace.
 func (c *cluster) settings(policyFile string) []string {
 	return []string{"KUBECONFIG", c.server.Config().Kubeconfig, "GRAF_EXECUTION_NAMESPACE", c.namespace, "GRAF_POLICY_FILE", policyFile}
+}
+
+// collect removes what is deleted in the foreground, as nobody collects garbage here.
+func (c *cluster) collect(ref manifest.Ref) {
+	c.t.Helper()
+	resource := c.server.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(ref.Namespace)
+	_, err := resource.Patch(c.context, ref.Name, types.MergePatchType, []byte(`{"metadata": {"finalizers": null}}`), metav1.PatchOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		c.t.Error(err)
+	}
+}
+
+// proxy is the kubeconfig of the API server behind one that shows each request first.
+func (c *cluster) proxy(show func(*http.Request)) string {
+	c.t.Helper()
+	settings, err := c.server.Config().REST()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	transport, err := rest.TransportFor(settings)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	target, err := url.Parse(settings.Host)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	server := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			show(r.In)
+			r.SetURL(target)
+		},
+		Transport: transport,
+	})
+	c.t.Cleanup(server.Close)
+	return writeKubeconfig(c.t, server.URL)
 }
 
 func writePolicy(t testing.TB, text string) string {

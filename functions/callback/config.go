@@ -39,6 +39,8 @@ type ActionsConfig struct {
 	// Max is how many requests one instance carries out at a time; more are
 	// answered 503. Each may hold some 4 MiB of manifests.
 	Max int `env:"GRAF_ACTIONS_MAX" envDefault:"8"`
+	// MaxApprovals is how many approvals of one task may be open for it to ask for another.
+	MaxApprovals int `env:"GRAF_APPROVALS_MAX" envDefault:"20"`
 }
 
 // StreamConfig bounds the event streams of one instance.
@@ -61,6 +63,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Actions.Max < 1 || c.Actions.Max > 1000 {
 		return fmt.Errorf("GRAF_ACTIONS_MAX is %d: give 1 to 1000", c.Actions.Max)
+	}
+	if c.Actions.MaxApprovals < 1 || c.Actions.MaxApprovals > 1000 {
+		return fmt.Errorf("GRAF_APPROVALS_MAX is %d: give 1 to 1000", c.Actions.MaxApprovals)
 	}
 	for name, span := range map[string]time.Duration{
 		"GRAF_STREAM_POLL": c.Stream.Poll, "GRAF_STREAM_HEARTBEAT": c.Stream.Heartbeat,

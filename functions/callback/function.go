@@ -62,7 +62,7 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		uploads:   artifacts, reader: &Reader{pool: pool}, listener: listener,
 		turns: NewTurns(c.Actions.Max),
 		operator: &Operator{
-			pool: pool, cluster: cluster, namespace: c.Actions.Namespace,
+			pool: pool, outbox: events, cluster: cluster, namespace: c.Actions.Namespace, maxApprovals: c.Actions.MaxApprovals,
 			policies: policy.NewStore(c.Actions.Policy, pool, slog.Default()),
 		},
 	}

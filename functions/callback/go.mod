@@ -7,6 +7,7 @@ require (
 	github.com/graf-run/graf/shared v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	k8s.io/apimachinery v0.33.5
+	k8s.io/client-go v0.33.5
 	knative.dev/func-go v0.21.3
 )
 
@@ -93,7 +94,6 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/inf.v0 v0.9.1 // indirect
 	gopkg.in/ini.v1 v1.67.3 // indirect
-	k8s.io/client-go v0.33.5 // indirect
 	k8s.io/klog/v2 v2.130.1 // indirect
 	k8s.io/utils v0.0.0-20241210054802-24370beab758 // indirect
 	sigs.k8s.io/json v0.0.0-20241014173422-cfa47c3a1cc8 // indirect

@@ -36,6 +36,13 @@ func (h *handler) postActions(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	wait := time.Duration(request.WaitSeconds) * time.Second
+	if wait > 0 {
+		done, err := h.turns.Wait(reporter.TaskID) // before anything is done, for it to be refused as a whole
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	if err := extendDeadlines(w, actionTimeout+wait+answerTimeout); err != nil {
 		return err
 	}

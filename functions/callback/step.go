@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/graf-run/graf/shared/api"
@@ -26,6 +27,8 @@ type step struct {
 	content map[string]any
 	// before is the resource as it was found: none or one.
 	before []manifest.Object
+	// uid is that of the resource as it was found.
+	uid types.UID
 	// unchecked says why there was no dry run; "" if there was.
 	unchecked string
 	// summary says in words what would change.

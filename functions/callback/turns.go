@@ -16,10 +16,16 @@ type Turns struct {
 
 	mu    sync.Mutex
 	tasks map[uuid.UUID]struct{}
+	waits map[uuid.UUID]int
 }
 
+// maxWaits bounds the requests of one task that wait until what they applied is ready.
+const maxWaits = 4
+
 // NewTurns allows so many requests at a time.
-func NewTurns(most int) *Turns { return &Turns{max: most, tasks: map[uuid.UUID]struct{}{}} }
+func NewTurns(most int) *Turns {
+	return &Turns{max: most, tasks: map[uuid.UUID]struct{}{}, waits: map[uuid.UUID]int{}}
+}
 
 // Take takes the task's turn, which ends with leave; to leave twice does nothing. It
 // fails with problem.ErrRateLimited while the task has it already, and with
@@ -40,5 +46,24 @@ func (t *Turns) Take(task uuid.UUID) (leave func(), err error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		delete(t.tasks, task)
+	}), nil
+}
+
+// Wait lets a request of the task wait after its turn, until leave. It fails with problem.ErrRateLimited while too many
+// of the task do.
+func (t *Turns) Wait(task uuid.UUID) (leave func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waits[task] >= maxWaits {
+		return nil, problem.ErrRateLimited.With("%d requests of this task wait until what they applied is ready, which is the most.",
+			maxWaits).RetryAfter(time.Second)
+	}
+	t.waits[task]++
+	return sync.OnceFunc(func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.waits[task]--; t.waits[task] == 0 {
+			delete(t.waits, task)
+		}
 	}), nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -12,7 +14,15 @@ import (
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/problem"
 	"github.com/graf-run/graf/shared/snapshot"
+)
+
+const (
+	// actionsPoll is the pause between two looks whether a task's actions are over, and actionsPatience for how long they
+	// are waited for at a time, lest others' ends wait, too.
+	actionsPoll     = 100 * time.Millisecond
+	actionsPatience = 15 * time.Second
 )
 
 // readAfter stores the task's resources as the attempt has left them, read with the rights of the attempt's actions. A
@@ -34,6 +44,9 @@ func (f *Finalizer) readAfter(ctx context.Context, q *query.Queries, task query.
 	if known, err := q.HasLiveSnapshot(ctx, task.ID, snapshot.After, task.Attempt); err != nil || known {
 		return err
 	}
+	if err := awaitActions(ctx, q, task); err != nil {
+		return err
+	}
 	_, actions := kube.Identities(task.ID.String(), int(task.Attempt), f.config.Namespace, grants)
 	acting, err := f.resources.As(actions.Namespace, actions.Name())
 	if err != nil {
@@ -48,6 +61,27 @@ func (f *Finalizer) readAfter(ctx context.Context, q *query.Queries, task query.
 		return nil
 	}
 	return snapshot.Store(ctx, q, task.ID, snapshot.After, task.Attempt, state)
+}
+
+// awaitActions waits until no action of the task is under way: callback begins none of a task that is being finalized, and
+// none lasts beyond its time. problem.ErrUnavailable: they take longer, the end is to be tried again.
+func awaitActions(ctx context.Context, q *query.Queries, task query.Task) error {
+	ctx, cancel := context.WithTimeout(ctx, actionsPatience)
+	defer cancel()
+	for {
+		acting, err := q.IsActing(ctx, task.ID)
+		if err != nil {
+			return fmt.Errorf("look for actions of task %s: %w", task.ID, err)
+		}
+		if !acting {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return problem.ErrUnavailable.With("actions of task %s are under way", task.ID).Because(context.Cause(ctx))
+		case <-time.After(actionsPoll):
+		}
+	}
 }
 
 // revoke takes an attempt's rights away. Should that be cut off, the sweep does it.
@@ -86,7 +120,9 @@ func (f *Finalizer) revokeEnded(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("compare identities with tasks: %w", err)
 	}
-	for _, id := range ended {
+	// An attempt has up to three of them, which are revoked together.
+	slices.Sort(ended)
+	for _, id := range slices.Compact(ended) {
 		name, attempt, err := limiter.ParseAttemptID(id)
 		if err != nil {
 			return err

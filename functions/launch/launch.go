@@ -186,6 +186,8 @@ func (l *Launcher) launch(ctx context.Context, task query.Task, in launchInput) 
 	}
 	account, err := l.provision(ctx, task)
 	switch {
+	case errors.Is(err, errElsewhere):
+		return nil // Should that one be cut off, it is caught as any launch is.
 	case hopeless(err), errors.Is(err, kube.ErrConflict):
 		return l.fail(ctx, task, err)
 	case errors.Is(err, kube.ErrUnavailable):

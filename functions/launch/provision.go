@@ -27,7 +27,14 @@ const (
 	// from a watch.
 	grantedWithin = 5 * time.Second
 	grantedRetry  = 5 * time.Millisecond
+	// applyTimeout bounds the applying of a task's manifests, and applyReserve is how much longer a launch has them to
+	// itself: for the API server to do what it was asked for last.
+	applyTimeout = time.Minute
+	applyReserve = 10 * time.Second
 )
+
+// errElsewhere says that another launch of the same attempt is under way, which goes on.
+var errElsewhere = errors.New("another launch applies the manifests of the task")
 
 // provision readies the cluster for an attempt of a task that may act there. It makes the attempt's two identities, that
 // of its container and that of its actions; before the first attempt it then reads the task's resources, and applies
@@ -41,18 +48,13 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 		return l.execution.ServiceAccount, nil
 	}
 	container, actions := kube.Identities(task.ID.String(), int(task.Attempt), l.execution.Namespace, grants)
-	if err := l.resources.Grant(ctx, container, actions); err != nil {
+	err = l.resources.Grant(ctx, container, actions)
+	var missing *kube.MissingError // The task's own manifests may make the namespaces.
+	if err != nil && (task.Attempt > 1 || !errors.As(err, &missing)) {
 		return "", err
 	}
 	if task.Attempt == 1 {
-		acting, err := l.resources.As(actions.Namespace, actions.Name())
-		if err != nil {
-			return "", err
-		}
-		if err := l.readBefore(ctx, task, acting, grants); err != nil {
-			return "", err
-		}
-		if err := l.applyManifests(ctx, task, acting); err != nil {
+		if err := l.prepareCluster(ctx, task, grants, missing, container, actions); err != nil {
 			return "", err
 		}
 	}
@@ -60,6 +62,32 @@ func (l *Launcher) provision(ctx context.Context, task query.Task) (account stri
 		return l.execution.ServiceAccount, nil
 	}
 	return container.Name(), nil
+}
+
+// prepareCluster reads the task's resources and applies its manifests, as the identity of its actions, and grants the rights
+// in the namespaces that were missing.
+func (l *Launcher) prepareCluster(
+	ctx context.Context, task query.Task, grants []grant.Grant, missing *kube.MissingError, container, actions kube.RightsSpec,
+) error {
+	acting, err := l.resources.As(actions.Namespace, actions.Name())
+	if err != nil {
+		return err
+	}
+	if err := l.readBefore(ctx, task, acting, grants, missing); err != nil {
+		return err
+	}
+	grantAnew := func(ctx context.Context) error {
+		err := l.resources.GrantAnew(ctx, container, actions)
+		var still *kube.MissingError
+		if errors.As(err, &still) { // None of the manifests makes it: see below.
+			return nil
+		}
+		return err
+	}
+	if err := l.applyManifests(ctx, task, acting, grantAnew); err != nil || missing == nil {
+		return err
+	}
+	return l.resources.Grant(ctx, container, actions)
 }
 
 // revoke takes away what provision has given. finalize's sweep knows an attempt's rights by its service accounts, which
@@ -89,21 +117,27 @@ func onceGranted(ctx context.Context, do func() error) error {
 	}
 }
 
-// readBefore stores the resources as they are before the task does anything, and as memories.
-func (l *Launcher) readBefore(ctx context.Context, task query.Task, acting *kube.Client, grants []grant.Grant) error {
+// readBefore stores the resources as they are before the task does anything, and as memories. What is in a missing
+// namespace, where nothing can be read, is absent.
+func (l *Launcher) readBefore(
+	ctx context.Context, task query.Task, acting *kube.Client, grants []grant.Grant, missing *kube.MissingError,
+) error {
 	targets := grant.Readable(grants)
 	q := query.New(l.pool)
 	if known, err := q.HasLiveSnapshot(ctx, task.ID, snapshot.Before, 0); err != nil || known || len(targets) == 0 {
 		return err
 	}
+	there, absent := splitMissing(targets, missing)
 	var state kube.Snapshot
 	err := onceGranted(ctx, func() (err error) {
-		state, err = acting.Snapshot(ctx, targets, task.ManifestSalt)
+		state, err = acting.Snapshot(ctx, there, task.ManifestSalt)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read the resources of task %s: %w", task.ID, err)
 	}
+	state.Absent = append(state.Absent, absent...)
+	slices.SortFunc(state.Absent, manifest.CompareRefs)
 	parts := make([]memory.Part, len(state.Objects))
 	for i, object := range state.Objects {
 		parts[i] = memory.Part{
@@ -125,10 +159,26 @@ func (l *Launcher) readBefore(ctx context.Context, task query.Task, acting *kube
 	return nil
 }
 
-// applyManifests applies what the task's submitter asked for, all of it as a dry run first.
-func (l *Launcher) applyManifests(ctx context.Context, task query.Task, acting *kube.Client) error {
+// splitMissing separates the targets that can be read from those with a name in missing namespaces.
+func splitMissing(targets []grant.Target, missing *kube.MissingError) (there []grant.Target, absent []manifest.Ref) {
+	for _, t := range targets {
+		switch {
+		case missing == nil || !slices.Contains(missing.Namespaces, t.Namespace):
+			there = append(there, t)
+		case t.Name != "":
+			absent = append(absent, manifest.Ref{APIVersion: t.APIVersion, Kind: t.Kind, Namespace: t.Namespace, Name: t.Name})
+		}
+	}
+	return there, absent
+}
+
+// applyManifests applies what the task's submitter asked for, all that can be as a dry run first. It calls grantAnew once
+// the namespaces and definitions that the rest needs are there.
+func (l *Launcher) applyManifests(
+	ctx context.Context, task query.Task, acting *kube.Client, grantAnew func(context.Context) error,
+) error {
 	stored, err := query.New(l.pool).GetAppliedManifests(ctx, task.ID)
-	if errors.Is(err, pgx.ErrNoRows) {
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && stored.Applied {
 		return nil
 	}
 	if err != nil {
@@ -136,13 +186,38 @@ func (l *Launcher) applyManifests(ctx context.Context, task query.Task, acting *
 	}
 	var manifests []map[string]any
 	// As Kubernetes reads numbers: not all as fractions.
-	if err := utiljson.Unmarshal(stored, &manifests); err != nil {
+	if err := utiljson.Unmarshal(stored.Manifests, &manifests); err != nil {
 		return fmt.Errorf("%w: the manifests: %w", errUnreadable, err)
 	}
+	return l.once(ctx, task, func(ctx context.Context) error { return l.apply(ctx, task, acting, manifests, grantAnew) })
+}
+
+// once has nobody else apply a task's manifests meanwhile, nor once it is done. errElsewhere: another launch does, or has.
+func (l *Launcher) once(ctx context.Context, task query.Task, apply func(context.Context) error) error {
+	q := query.New(l.pool)
+	limited, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	until, err := q.BeginApplying(ctx, applyTimeout+applyReserve, task.ID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errElsewhere
+	}
+	if err != nil {
+		return fmt.Errorf("take the manifests of task %s: %w", task.ID, err)
+	}
+	failure := apply(limited)
+	if err := q.EndApplying(context.WithoutCancel(ctx), failure == nil, task.ID, &until); err != nil {
+		return errors.Join(failure, fmt.Errorf("give back the manifests of task %s: %w", task.ID, err))
+	}
+	return failure
+}
+
+func (l *Launcher) apply(
+	ctx context.Context, task query.Task, acting *kube.Client, manifests []map[string]any, grantAnew func(context.Context) error,
+) error {
 	options := kube.ApplyOptions{FieldManager: kube.FieldManager(task.ID.String())}
 	var applied []manifest.Ref
-	err = onceGranted(ctx, func() (err error) {
-		applied, err = acting.ApplyAll(ctx, manifests, options)
+	err := onceGranted(ctx, func() (err error) {
+		applied, err = acting.ApplyAll(ctx, manifests, options, grantAnew)
 		return err
 	})
 	return errors.Join(err, l.audit(ctx, task, "apply", applied, err))

@@ -232,6 +232,128 @@ func TestAppliedAsSent(t *testing.T) {
 	}
 }
 
+// A namespace that is not there yet, and what is to be in it, may be applied together; so may a definition and a resource of
+// its kind. The container has its rights there, too, and all of them are taken away in the end.
+func TestProvisionOfWhatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	name := a.server.NameNamespace(t)
+	inside := a.content("inside", "1")
+	inside["metadata"].(map[string]any)["namespace"] = name
+	d := a.server.NameDefinition(t)
+	task := a.granted(t, everything, "old", "inside", "made", "widgets", "widget")
+	for path, value := range map[string]string{
+		"{1,namespace}": name, "{2,namespace}": "", "{2,kind}": "Namespace", "{2,name}": name,
+		"{3,namespace}": "", "{3,apiVersion}": "apiextensions.k8s.io/v1", "{3,kind}": "CustomResourceDefinition", "{3,name}": d.Name,
+		"{4,namespace}": name, "{4,apiVersion}": d.APIVersion, "{4,kind}": d.Kind,
+	} {
+		tasktest.Exec(t, a.pool, `UPDATE codex_tasks SET grants = jsonb_set(grants, $2::text::text[], to_jsonb($3::text)) WHERE id = $1`,
+			task.ID, path, value)
+	}
+	task = tasktest.Get(t, a.pool, task.ID)
+	a.applied(t, task, inside, d.Manifest(true),
+		map[string]any{
+			"apiVersion": d.APIVersion, "kind": d.Kind, "metadata": map[string]any{"namespace": name, "name": "widget"},
+			"spec": map[string]any{"size": "1"},
+		},
+		map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}})
+	if err := a.Enqueue(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	if task = tasktest.Get(t, a.pool, task.ID); task.Status != "running" {
+		t.Fatalf("task is %s: %s", task.Status, orEmpty(task.FailureReason))
+	}
+	before := tasktest.Scan[string](t, a.pool, `SELECT absent::text FROM codex_task_snapshots WHERE task_id = $1 AND live`, task.ID)
+	for _, absent := range []string{"inside", "widget", name} {
+		if !strings.Contains(before, `"name": "`+absent+`"`) {
+			t.Errorf("%s is not absent before: %s", absent, before)
+		}
+	}
+	container, err := a.admin.As(a.server.Namespace, kube.JobName(task.ID.String(), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []manifest.Ref{
+		{APIVersion: "v1", Kind: "ConfigMap", Namespace: name, Name: "inside"},
+		{APIVersion: d.APIVersion, Kind: d.Kind, Namespace: name, Name: "widget"},
+	} {
+		var live *unstructured.Unstructured
+		if err := onceGranted(t.Context(), func() (err error) {
+			live, err = container.Live(t.Context(), ref)
+			return err
+		}); err != nil || live == nil {
+			t.Errorf("the container reads %s as %v: %v", ref, live, err)
+		}
+	}
+	a.revoke(t.Context(), task)
+	roles := schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}
+	if left, err := a.server.Dynamic.Resource(roles).Namespace(name).List(t.Context(), metav1.ListOptions{}); err != nil || len(left.Items) > 0 {
+		t.Errorf("%d roles are left: %v", len(left.Items), err)
+	}
+}
+
+// Two launches of an attempt may run at a time, and one may be carried on once the agent runs: the manifests are applied by
+// one of them, and the agent starts after that.
+func TestManifestsAreAppliedOnce(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	task := a.granted(t, everything, "new")
+	a.applied(t, task, a.content("new", "2"))
+	q := query.New(a.pool)
+	until, err := q.BeginApplying(t.Context(), time.Minute, task.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Enqueue(t.Context(), task.ID); err != nil { // while another applies
+		t.Fatal(err)
+	}
+	if got := tasktest.Get(t, a.pool, task.ID); got.Status != "launching" || len(a.cluster.specs()) > 0 || a.value(t, "new") != "" {
+		t.Fatalf("task is %s with %d executions, new is %q", got.Status, len(a.cluster.specs()), a.value(t, "new"))
+	}
+	if err := q.EndApplying(t.Context(), false, task.ID, &until); err != nil { // which failed
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			if err := a.Enqueue(t.Context(), task.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if got := tasktest.Get(t, a.pool, task.ID); got.Status != "running" || a.value(t, "new") != "2" {
+		t.Fatalf("task is %s, new is %q", got.Status, a.value(t, "new"))
+	}
+	a.apply(t, "new", "3", "agent")
+	late := task
+	late.Status, late.Attempt = "launching", 1
+	if _, err := a.provision(t.Context(), late); err != nil {
+		t.Error(err)
+	}
+	if got := a.value(t, "new"); got != "3" {
+		t.Errorf("new is %q: applied again over what the agent did", got)
+	}
+	audited := tasktest.Scan[int](t, a.pool, `SELECT count(*) FROM codex_task_actions WHERE task_id = $1`, task.ID)
+	if audited != 1 {
+		t.Errorf("%d entries in the audit, want 1", audited)
+	}
+}
+
+// A namespace that nothing makes fails the task.
+func TestProvisionWithoutNamespace(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	task := a.granted(t, everything, "mine")
+	tasktest.Exec(t, a.pool, `UPDATE codex_tasks SET grants = jsonb_set(grants, '{0,namespace}', '"graf-none"') WHERE id = $1`, task.ID)
+	if err := a.Enqueue(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := tasktest.Get(t, a.pool, task.ID); got.Status != "failed" || !strings.Contains(orEmpty(got.FailureReason), "graf-none") {
+		t.Errorf("task is %s: %s", got.Status, orEmpty(got.FailureReason))
+	}
+}
+
 // undoing stores what a task changed and asks for it to be taken back.
 func (a acting) undoing(t *testing.T, task query.Task, before, after []map[string]any, dry bool) api.Undo {
 	t.Helper()

@@ -57,7 +57,7 @@ func (r recaller) recall(ctx context.Context, task query.Task) recalled {
 	if vector != nil {
 		reason = results.Reason
 	}
-	return recalled{hits: r.fit(r.withRetried(ctx, task, results.Hits)), mode: results.Mode, reason: reason}
+	return recalled{hits: memory.Fit(r.withRetried(ctx, task, results.Hits), r.config.Bytes), mode: results.Mode, reason: reason}
 }
 
 // withRetried puts first what came of the task that this one runs again, whatever else fits better.
@@ -102,15 +102,4 @@ func (r recaller) promptVector(ctx context.Context, task uuid.UUID) ([]float32, 
 		case <-time.After(pause):
 		}
 	}
-}
-
-// fit drops the hits that go beyond the size budget, the least fitting first.
-func (r recaller) fit(hits []memory.Hit) []memory.Hit {
-	size := 0
-	for i, hit := range hits {
-		if size += len(hit.Content); size > r.config.Bytes {
-			return hits[:i]
-		}
-	}
-	return hits
 }

@@ -1,7 +1,9 @@
 package memory
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/graf-run/graf/shared/auth"
@@ -22,6 +24,9 @@ type Config struct {
 	Callers auth.Callers `env:"GRAF_API_BEARER_TOKENS,required,notEmpty"`
 	// Operators are those callers who may forget the memories of others' tasks.
 	Operators auth.Operators `env:"GRAF_OPERATORS"`
+	// CallbackBaseURL is where the callback function is, without a path: the tools that
+	// report and ask for approvals call it, with the token that they are called with.
+	CallbackBaseURL *url.URL `env:"GRAF_CALLBACK_BASE_URL,required,notEmpty"`
 	// Enabled is whether memory is searched; if not, every request is answered 503.
 	Enabled bool `env:"GRAF_CODEX_MEMORY_ENABLED" envDefault:"true"`
 	// EmbeddingWait is how long a query's text may wait for its vector before
@@ -35,6 +40,9 @@ func (c *Config) Validate() error {
 	if c.EmbeddingWait <= 0 || c.EmbeddingWait > requestTimeout/2 {
 		return fmt.Errorf("GRAF_MEMORY_EMBEDDING_WAIT is %s: give a duration of more than 0 and at most %s",
 			c.EmbeddingWait, requestTimeout/2)
+	}
+	if c.CallbackBaseURL.Host == "" || (c.CallbackBaseURL.Scheme != "http" && c.CallbackBaseURL.Scheme != "https") {
+		return errors.New("GRAF_CALLBACK_BASE_URL: give a URL such as http://graf-callback.graf.svc.cluster.local")
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 // Package memory is Graf's memory function: it answers over HTTP what earlier
-// tasks learned that fits a task or a question. It shows and forgets memories;
-// others have written them, see shared/memory.
+// tasks learned that fits a task or a question, and serves agents tools by the
+// Model Context Protocol. It shows and forgets memories; others have written them,
+// see shared/memory. What agents report by its tools it hands to the callback
+// function.
 package memory
 
 import (
@@ -48,10 +50,11 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	recaller, tasks := &Recaller{pool: pool, model: model, wait: c.EmbeddingWait}, &Tasks{pool: pool}
 	h := &handler{
-		config: c, validator: validator, rate: rate, tokens: query.New(pool),
-		recaller: &Recaller{pool: pool, model: model, wait: c.EmbeddingWait},
-		keeper:   &Keeper{pool: pool, operators: c.Operators, log: slog.Default()},
+		config: c, validator: validator, rate: rate, tokens: query.New(pool), recaller: recaller, tasks: tasks,
+		keeper: &Keeper{pool: pool, operators: c.Operators, log: slog.Default()},
+		mcp:    newMCP(&tools{validator: validator, recaller: recaller, tasks: tasks, callback: NewCallback(c.CallbackBaseURL)}),
 	}
-	return access.Handler(h.routes(), api.MaxMemoryQueryBytes, slog.Default()), nil
+	return access.Handler(h.routes(), api.MaxMCPBytes, slog.Default()), nil
 }

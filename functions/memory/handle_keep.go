@@ -6,11 +6,12 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/memory"
 )
 
 // queryMemory answers a caller with what fits a text or a vector.
-func (h *handler) queryMemory(w http.ResponseWriter, r *http.Request, _ uuid.UUID, _ string) error {
+func (h *handler) queryMemory(w http.ResponseWriter, r *http.Request, _ uuid.UUID, _ auth.Holder) error {
 	if err := h.validator.Parameters(r, api.OperationQueryMemory, nil); err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func (h *handler) queryMemory(w http.ResponseWriter, r *http.Request, _ uuid.UUI
 	return answerResults(w, r, results)
 }
 
-func (h *handler) getMemory(w http.ResponseWriter, r *http.Request, id uuid.UUID, _ string) error {
+func (h *handler) getMemory(w http.ResponseWriter, r *http.Request, id uuid.UUID, _ auth.Holder) error {
 	if err := h.validator.Parameters(r, api.OperationGetMemory, nil); err != nil {
 		return err
 	}
@@ -50,11 +51,11 @@ func (h *handler) getMemory(w http.ResponseWriter, r *http.Request, id uuid.UUID
 	return nil
 }
 
-func (h *handler) forgetMemory(w http.ResponseWriter, r *http.Request, id uuid.UUID, caller string) error {
+func (h *handler) forgetMemory(w http.ResponseWriter, r *http.Request, id uuid.UUID, holder auth.Holder) error {
 	if err := h.validator.Parameters(r, api.OperationForgetMemory, nil); err != nil {
 		return err
 	}
-	if err := h.keeper.Forget(r.Context(), id, caller); err != nil {
+	if err := h.keeper.Forget(r.Context(), id, holder.Name); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -8,11 +8,12 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/memory"
 )
 
 // listTaskMemory answers with what fits the task's own prompt.
-func (h *handler) listTaskMemory(w http.ResponseWriter, r *http.Request, task uuid.UUID, _ string) error {
+func (h *handler) listTaskMemory(w http.ResponseWriter, r *http.Request, task uuid.UUID, _ auth.Holder) error {
 	var params api.ListTaskMemoryParams
 	if err := h.validator.Parameters(r, api.OperationListTaskMemory, &params); err != nil {
 		return err
@@ -28,7 +29,7 @@ func (h *handler) listTaskMemory(w http.ResponseWriter, r *http.Request, task uu
 }
 
 // queryTaskMemory answers with what fits a text or a vector.
-func (h *handler) queryTaskMemory(w http.ResponseWriter, r *http.Request, task uuid.UUID, _ string) error {
+func (h *handler) queryTaskMemory(w http.ResponseWriter, r *http.Request, task uuid.UUID, _ auth.Holder) error {
 	if err := h.validator.Parameters(r, api.OperationQueryTaskMemory, nil); err != nil {
 		return err
 	}
@@ -36,19 +37,24 @@ func (h *handler) queryTaskMemory(w http.ResponseWriter, r *http.Request, task u
 	if err := h.validator.DecodeBody(r, api.OperationQueryTaskMemory, api.MaxMemoryQueryBytes, &body); err != nil {
 		return err
 	}
-	limit := api.DefaultMemoryLimit
-	if body.Limit != nil {
-		limit = *body.Limit
-	}
-	results, err := h.recaller.ByQuery(r.Context(), task, memory.Query{
-		Text: body.Text, Vector: body.Vector, Limit: limit,
-		Namespace: body.Namespace, ResourceKind: body.ResourceKind, Tags: body.Tags,
-		ExcludeTask: excluded(task, body.IncludeOwn),
-	})
+	results, err := h.recaller.ByQuery(r.Context(), task, queryOf(task, body))
 	if err != nil {
 		return err
 	}
 	return answerResults(w, r, results)
+}
+
+// queryOf is a query of the API as one of package memory, for task.
+func queryOf(task uuid.UUID, body api.MemoryQuery) memory.Query {
+	limit := api.DefaultMemoryLimit
+	if body.Limit != nil {
+		limit = *body.Limit
+	}
+	return memory.Query{
+		Text: body.Text, Vector: body.Vector, Limit: limit,
+		Namespace: body.Namespace, ResourceKind: body.ResourceKind, Tags: body.Tags,
+		ExcludeTask: excluded(task, body.IncludeOwn),
+	}
 }
 
 // excluded is the task whose memories are left out, nil if none is.

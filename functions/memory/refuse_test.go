@@ -149,13 +149,15 @@ func TestMemoryConfig(t *testing.T) {
 	for _, test := range []struct{ name, variable, value, want string }{
 		{"no tokens", "GRAF_API_BEARER_TOKENS", "", "GRAF_API_BEARER_TOKENS"},
 		{"no wait", "GRAF_MEMORY_EMBEDDING_WAIT", "0s", "GRAF_MEMORY_EMBEDDING_WAIT"},
+		{"no callback", "GRAF_CALLBACK_BASE_URL", "", "GRAF_CALLBACK_BASE_URL"},
+		{"a callback without a host", "GRAF_CALLBACK_BASE_URL", "graf-callback", "GRAF_CALLBACK_BASE_URL"},
 		{"too long a wait", "GRAF_MEMORY_EMBEDDING_WAIT", "1h", "GRAF_MEMORY_EMBEDDING_WAIT"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			environment := map[string]string{
 				"GRAF_DATABASE_URL": "postgres://127.0.0.1:1/none", "GRAF_REDIS_URL": "redis://127.0.0.1:1",
-				"GRAF_API_BEARER_TOKENS": "ci=" + apiToken,
+				"GRAF_API_BEARER_TOKENS": "ci=" + apiToken, "GRAF_CALLBACK_BASE_URL": "http://127.0.0.1:1",
 			}
 			environment[test.variable] = test.value
 			err := graf.New().Start(context.Background(), environment)

@@ -56,7 +56,8 @@ func setup(t testing.TB, settings ...string) *world {
 	environment := map[string]string{
 		"GRAF_DATABASE_URL": databaseURL, "GRAF_REDIS_URL": os.Getenv(redistest.Variable), "GRAF_REDIS_PREFIX": prefix,
 		"GRAF_API_BEARER_TOKENS": "ci=" + apiToken + ",ops=" + opsToken + ",other=other-token-12345", "GRAF_OPERATORS": "ops",
-		"OPENAI_BASE_URL": embeddings(t), "OPENAI_EMBEDDING_MODEL": model, "OPENAI_EMBEDDING_DIMENSION": fmt.Sprint(dimension),
+		"GRAF_CALLBACK_BASE_URL": "http://127.0.0.1:1",
+		"OPENAI_BASE_URL":        embeddings(t), "OPENAI_EMBEDDING_MODEL": model, "OPENAI_EMBEDDING_DIMENSION": fmt.Sprint(dimension),
 	}
 	for i := 0; i < len(settings); i += 2 {
 		environment[settings[i]] = settings[i+1]
@@ -147,6 +148,12 @@ func (w *world) token(task uuid.UUID) string {
 // request sends a request whose answer must be as the OpenAPI document says.
 func (w *world) request(method, path, token, body string) (*http.Response, []byte) {
 	w.t.Helper()
+	return w.requestWith(method, path, token, body)
+}
+
+// requestWith is request with headers, in pairs. A path without a slash is one below tasks.
+func (w *world) requestWith(method, path, token, body string, headers ...string) (*http.Response, []byte) {
+	w.t.Helper()
 	if !strings.HasPrefix(path, "/") {
 		path = "/v1/codex/tasks/" + path
 	}
@@ -159,6 +166,9 @@ func (w *world) request(method, path, token, body string) (*http.Response, []byt
 	}
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
 	}
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {

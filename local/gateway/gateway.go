@@ -32,7 +32,7 @@ func New(functions Functions, log *slog.Logger) (http.Handler, error) {
 		}},
 		{functions.Callback, []string{"/v1/codex/tasks/{taskId}/events", "/v1/codex/tasks/{taskId}/actions"}},
 		{functions.Memory, []string{
-			"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query",
+			"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query", "/v1/codex/tasks/{taskId}/mcp",
 			"/v1/codex/memory/query", "/v1/codex/memory/{memoryId}",
 		}},
 	} {

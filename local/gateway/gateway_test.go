@@ -75,7 +75,7 @@ func TestOperationsReachTheirFunction(t *testing.T) {
 		api.OperationSubmitTask: "submit", api.OperationListTasks: "submit",
 		api.OperationGetTask: "submit", api.OperationCancelTask: "submit",
 		api.OperationPostTaskEvents: "callback", api.OperationListTaskEvents: "callback",
-		api.OperationListTaskMemory: "memory", api.OperationQueryTaskMemory: "memory",
+		api.OperationListTaskMemory: "memory", api.OperationQueryTaskMemory: "memory", api.OperationPostTaskMCP: "memory",
 		api.OperationRetryTask: "submit", api.OperationListDeadLetters: "submit",
 		api.OperationGetDeadLetter: "submit", api.OperationReplayLetter: "submit",
 		api.OperationQueryMemory: "memory", api.OperationGetMemory: "memory", api.OperationForgetMemory: "memory",

@@ -63,7 +63,8 @@ func startOnTemporal(t *testing.T, tick time.Duration, settings ...string) *syst
 // TestTemporal runs on Temporal what TestModes has not, and no sweep helps.
 func TestTemporal(t *testing.T) {
 	t.Parallel()
-	s := startOnTemporal(t, time.Hour, "GRAF_SLOTS_PER_NAMESPACE=1", "GRAF_STREAM_POLL=1m")
+	s := startOnTemporal(t, time.Hour, "GRAF_SLOTS_PER_NAMESPACE=1", "GRAF_STREAM_POLL=1m",
+		"GRAF_SLOTS_LAUNCH_LEASE=5m") // the sweep would renew one that is over
 	for name, test := range map[string]func(*testing.T, *system){
 		"a task is done and teaches the next": testTeaches,
 		"a queued task is cancelled":          testCancelQueued,

@@ -97,6 +97,24 @@ func (e ApprovalVerdict) Valid() bool {
 	}
 }
 
+// Defines values for ArtifactSource.
+const (
+	ArtifactSourceAgent ArtifactSource = "agent"
+	ArtifactSourceGraf  ArtifactSource = "graf"
+)
+
+// Valid indicates whether the value is a known member of the ArtifactSource enum.
+func (e ArtifactSource) Valid() bool {
+	switch e {
+	case ArtifactSourceAgent:
+		return true
+	case ArtifactSourceGraf:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DeadLetterStatus.
 const (
 	DeadLetterStatusDead      DeadLetterStatus = "dead"
@@ -149,6 +167,7 @@ const (
 	EventTypeFailed    EventType = "failed"
 	EventTypeLog       EventType = "log"
 	EventTypeProgress  EventType = "progress"
+	EventTypeResource  EventType = "resource"
 	EventTypeSnapshot  EventType = "snapshot"
 	EventTypeStarted   EventType = "started"
 	EventTypeUsage     EventType = "usage"
@@ -166,6 +185,8 @@ func (e EventType) Valid() bool {
 	case EventTypeLog:
 		return true
 	case EventTypeProgress:
+		return true
+	case EventTypeResource:
 		return true
 	case EventTypeSnapshot:
 		return true
@@ -316,6 +337,27 @@ func (e RecallMode) Valid() bool {
 	}
 }
 
+// Defines values for ResourceChangeChange.
+const (
+	ResourceChangeChangeAdded   ResourceChangeChange = "added"
+	ResourceChangeChangeChanged ResourceChangeChange = "changed"
+	ResourceChangeChangeDeleted ResourceChangeChange = "deleted"
+)
+
+// Valid indicates whether the value is a known member of the ResourceChangeChange enum.
+func (e ResourceChangeChange) Valid() bool {
+	switch e {
+	case ResourceChangeChangeAdded:
+		return true
+	case ResourceChangeChangeChanged:
+		return true
+	case ResourceChangeChangeDeleted:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SnapshotType.
 const (
 	SnapshotTypeAfter  SnapshotType = "after"
@@ -452,6 +494,9 @@ type ActionRequest struct {
 	// Manifests For `apply` and `diff`; 4 MiB in all.
 	Manifests []Manifest `json:"manifests,omitempty,omitzero"`
 
+	// RequestApproval Ask for the approvals that it needs in a dry run, too, which otherwise asks for none.
+	RequestApproval bool `json:"requestApproval,omitempty,omitzero"`
+
 	// Resources For `get` and `delete`.
 	Resources []ResourceReference `json:"resources,omitempty,omitzero"`
 
@@ -572,6 +617,10 @@ type Artifact struct {
 	// Sha256 A SHA-256, 64 lower-case hex digits.
 	Sha256    Sha256 `json:"sha256"`
 	SizeBytes int64  `json:"sizeBytes"`
+
+	// Source Who made it: the agent, which announced it in an event; or Graf, which keeps what the container of each
+	// attempt wrote as attempt-N.log, bounded and without secrets.
+	Source ArtifactSource `json:"source"`
 }
 
 // ArtifactDeclaration defines model for ArtifactDeclaration.
@@ -590,6 +639,10 @@ type ArtifactDeclaration struct {
 
 // ArtifactName A file name, without folders; it does not start with a dot.
 type ArtifactName = string
+
+// ArtifactSource Who made it: the agent, which announced it in an event; or Graf, which keeps what the container of each
+// attempt wrote as attempt-N.log, bounded and without secrets.
+type ArtifactSource string
 
 // Attempt defines model for Attempt.
 type Attempt struct {
@@ -727,8 +780,10 @@ type Event struct {
 	Content EventContent `json:"content,omitempty,omitzero"`
 
 	// EventID The sender's own id, unique within an attempt; the same id again changes nothing.
-	EventID   string    `json:"eventId"`
-	EventType EventType `json:"eventType"`
+	EventID string `json:"eventId"`
+
+	// EventType The types of events that an agent sends.
+	EventType ReportedEventType `json:"eventType"`
 
 	// OccurredAt The sender's clock; the time of arrival when left out.
 	OccurredAt *time.Time `json:"occurredAt,omitempty"`
@@ -757,7 +812,8 @@ type EventPage struct {
 	NextCursor string `json:"nextCursor,omitempty,omitzero"`
 }
 
-// EventType defines model for EventType.
+// EventType `resource` is Graf's own word, which no agent can send: one of the task's resources, or its execution, has
+// changed. Its content is a ResourceChange.
 type EventType string
 
 // EventsAccepted defines model for EventsAccepted.
@@ -1063,6 +1119,39 @@ type RecalledMemory struct {
 	Source   MemorySource `json:"source"`
 }
 
+// ReportedEventType The types of events that an agent sends.
+type ReportedEventType = EventType
+
+// ResourceChange The content of a `resource` event.
+type ResourceChange struct {
+	APIVersion string               `json:"apiVersion"`
+	Change     ResourceChangeChange `json:"change"`
+
+	// Failed Whether it never will without another change.
+	Failed bool `json:"failed"`
+
+	// Generation Which version of its spec; left out of what is deleted, and of an execution.
+	Generation int64  `json:"generation,omitempty,omitzero"`
+	Kind       string `json:"kind"`
+
+	// Last The task is told of no further changes, as it was told of so many.
+	Last bool `json:"last,omitempty,omitzero"`
+
+	// Message What it waits for, or why it failed.
+	Message   string `json:"message,omitempty,omitzero"`
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+
+	// Ready Whether it does what its manifest asks for.
+	Ready bool `json:"ready"`
+
+	// UID Left out of what is deleted.
+	UID string `json:"uid,omitempty,omitzero"`
+}
+
+// ResourceChangeChange defines model for ResourceChange.Change.
+type ResourceChangeChange string
+
 // ResourceKind defines model for ResourceKind.
 type ResourceKind = string
 
@@ -1228,12 +1317,15 @@ type TaskEvent struct {
 	Attempt   int                   `json:"attempt"`
 
 	// Content Text or an object; 256 KiB as JSON.
-	Content    EventContent `json:"content,omitempty,omitzero"`
-	EventID    string       `json:"eventId"`
-	EventType  EventType    `json:"eventType"`
-	OccurredAt *time.Time   `json:"occurredAt,omitempty"`
-	ReceivedAt time.Time    `json:"receivedAt"`
-	Sequence   int64        `json:"sequence"`
+	Content EventContent `json:"content,omitempty,omitzero"`
+	EventID string       `json:"eventId"`
+
+	// EventType `resource` is Graf's own word, which no agent can send: one of the task's resources, or its execution, has
+	// changed. Its content is a ResourceChange.
+	EventType  EventType  `json:"eventType"`
+	OccurredAt *time.Time `json:"occurredAt,omitempty"`
+	ReceivedAt time.Time  `json:"receivedAt"`
+	Sequence   int64      `json:"sequence"`
 
 	// Snapshot A state as manifests, or a change as a unified diff.
 	Snapshot *SnapshotReport `json:"snapshot,omitempty"`

@@ -181,6 +181,9 @@ func TestEndpoints(t *testing.T) {
 	c, err := graf.New(options)
 	must(t, err)
 	id, ctx := uuid.Nil, t.Context()
+	if want := strings.TrimSuffix(options.Endpoints.Memory, "/") + "/v1/codex/tasks/" + id.String() + "/mcp"; c.ToolsURL(id) != want {
+		t.Errorf("the tools are at %s, not %s", c.ToolsURL(id), want)
+	}
 	for want, calls := range map[string][]func() error{
 		"submit": {
 			func() error { _, err := c.Task(ctx, id); return err },

@@ -38,3 +38,9 @@ func (c *Client) QueryTaskMemory(ctx context.Context, task uuid.UUID, query Memo
 	var results MemoryResults
 	return results, c.do(ctx, call{operation: operationQueryTaskMemory, arguments: []any{task}, body: query}, &results)
 }
+
+// ToolsURL is where a task's tools are served by the Model Context Protocol
+// (streamable HTTP), with the client's token as bearer token.
+func (c *Client) ToolsURL(task uuid.UUID) string {
+	return c.urls[memoryFunction] + "/v1/codex/tasks/" + task.String() + "/mcp"
+}

@@ -124,12 +124,16 @@ type recorder struct {
 	exchanges []exchange
 }
 
-var taskToken = regexp.MustCompile(`graf_task_[A-Za-z0-9_-]+`)
+var (
+	taskToken = regexp.MustCompile(`graf_task_[A-Za-z0-9_-]+`)
+	presigned = regexp.MustCompile(`"downloadUrl":"[^"]*"`)
+)
 
 func (r *recorder) clean(text string) string {
 	for secret, instead := range r.secrets {
 		text = strings.ReplaceAll(text, secret, instead)
 	}
+	text = presigned.ReplaceAllString(text, `"downloadUrl":"http://storage.example/recorded"`)
 	return taskToken.ReplaceAllString(text, "graf_task_recorded")
 }
 

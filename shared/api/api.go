@@ -34,11 +34,16 @@ const (
 	OperationListDeadLetters = "listDeadLetters"
 	OperationGetDeadLetter   = "getDeadLetter"
 	OperationReplayLetter    = "replayDeadLetter"
+	OperationPostTaskMCP     = "postTaskMcp"
 )
 
 // SchemaTaskSubmission names the schema of a submission, for those that come as
 // the data of a CloudEvent.
 const SchemaTaskSubmission = "TaskSubmission"
+
+// SchemaMemoryQuery names the schema of a query, for those that come as the
+// arguments of a tool.
+const SchemaMemoryQuery = "MemoryQuery"
 
 // What a submission that leaves these out gets; equal to the document's.
 const (
@@ -58,6 +63,7 @@ const (
 	MaxActionsBytes      = 4<<20 + 256<<10
 	MaxMemoryQueryBytes  = 512 << 10
 	MaxCancellationBytes = 16 << 10
+	MaxMCPBytes          = 1 << 20
 )
 
 // MaxEvents is the most events in one request; equal to the document's.

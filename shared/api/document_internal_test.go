@@ -40,14 +40,14 @@ func TestEveryOperationIsComplete(t *testing.T) {
 		OperationPostTaskEvents, OperationListTaskEvents, OperationListTaskMemory, OperationQueryTaskMemory,
 		OperationPostTaskActions, OperationDecideApproval, OperationUndoTask, OperationExplainPolicy,
 		OperationRetryTask, OperationQueryMemory, OperationGetMemory, OperationForgetMemory,
-		OperationListDeadLetters, OperationGetDeadLetter, OperationReplayLetter,
+		OperationListDeadLetters, OperationGetDeadLetter, OperationReplayLetter, OperationPostTaskMCP,
 	} {
 		if v.operations[id] == nil {
 			t.Errorf("the document has no operation %s", id)
 		}
 	}
-	if len(v.operations) != 19 {
-		t.Errorf("%d operations, want 19: give the new one a constant", len(v.operations))
+	if len(v.operations) != 20 {
+		t.Errorf("%d operations, want 20: give the new one a constant", len(v.operations))
 	}
 	root, err := parseDocument(document)
 	if err != nil {

@@ -495,6 +495,9 @@ type ActionRequest struct {
 	// Manifests For `apply` and `diff`; 4 MiB in all.
 	Manifests []Manifest `json:"manifests,omitempty,omitzero"`
 
+	// RequestApproval Ask for the approvals that it needs in a dry run, too, which otherwise asks for none.
+	RequestApproval bool `json:"requestApproval,omitempty,omitzero"`
+
 	// Resources For `get` and `delete`.
 	Resources []ResourceReference `json:"resources,omitempty,omitzero"`
 
@@ -895,6 +898,12 @@ type KubernetesVerb string
 
 // Manifest One Kubernetes resource as JSON.
 type Manifest = json.RawMessage
+
+// McpAnswer A response of JSON-RPC 2.0.
+type McpAnswer = json.RawMessage
+
+// McpMessage A request or a notification of JSON-RPC 2.0; 1 MiB at most.
+type McpMessage = json.RawMessage
 
 // Memory defines model for Memory.
 type Memory struct {
@@ -1626,6 +1635,9 @@ type CancelTaskJSONRequestBody = TaskCancellation
 
 // PostTaskEventsJSONRequestBody defines body for PostTaskEvents for application/json ContentType.
 type PostTaskEventsJSONRequestBody = PostTaskEventsJSONBody
+
+// PostTaskMcpJSONRequestBody defines body for PostTaskMcp for application/json ContentType.
+type PostTaskMcpJSONRequestBody = McpMessage
 
 // QueryTaskMemoryJSONRequestBody defines body for QueryTaskMemory for application/json ContentType.
 type QueryTaskMemoryJSONRequestBody = MemoryQuery

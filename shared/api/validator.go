@@ -41,7 +41,7 @@ func NewValidator() (*Validator, error) {
 		return nil, err
 	}
 	v := &Validator{operations: map[string]*operation{}, schemas: map[string]*jsonschema.Schema{}}
-	for _, name := range []string{SchemaTaskSubmission, "Event", "EventBatch"} {
+	for _, name := range []string{SchemaTaskSubmission, SchemaMemoryQuery, "Event", "EventBatch"} {
 		if v.schemas[name], err = c.Compile(documentURL + "#/components/schemas/" + name); err != nil {
 			return nil, fmt.Errorf("openapi.yaml: schema %s: %w", name, err)
 		}

@@ -26,6 +26,9 @@ type ApplyOptions struct {
 	FieldManager string
 	// Force takes over fields that others own; without it they are a *ConflictError.
 	Force bool
+	// UID is that of the resource to be changed: another of its name, or none, is ErrConflict. "" is whichever there is, or
+	// a new one.
+	UID types.UID
 	// DryRun has the API server do all but store the result.
 	DryRun bool
 }
@@ -62,7 +65,8 @@ func (c *Client) Apply(ctx context.Context, content map[string]any, options Appl
 	object := (&unstructured.Unstructured{Object: content}).DeepCopy()
 	object.SetManagedFields(nil) // The API server refuses a manifest that says whose its fields are.
 	object.SetResourceVersion("")
-	object.SetUID("") // That of an export would make every cluster but its own refuse it.
+	// That of an export would make every cluster but its own refuse it.
+	object.SetUID(options.UID)
 	ref := refOf(object)
 	client, err := c.object(ctx, ref)
 	if err != nil {
@@ -78,7 +82,17 @@ func (c *Client) Apply(ctx context.Context, content map[string]any, options Appl
 	if conflicts := conflictsOf(err); len(conflicts) > 0 {
 		return nil, &ConflictError{Ref: ref, Conflicts: conflicts}
 	}
+	if options.UID != "" && isOfAnother(err) {
+		return nil, fmt.Errorf("apply %s: %w: it was deleted meanwhile, and there is another of its name", ref, ErrConflict)
+	}
 	return applied, classify("apply "+ref.String(), err)
+}
+
+// isOfAnother tells of the error of a manifest whose uid is not the resource's: to the API server, it would change it.
+func isOfAnother(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && status.Status().Details != nil &&
+		slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
 // Remove deletes one resource in the foreground: what it owns goes first. One that is not there is no error.

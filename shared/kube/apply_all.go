@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -40,11 +41,11 @@ func Provider(manifests []map[string]any, needy map[string]any) int {
 }
 
 // ApplyOnceServed is Apply for a manifest whose namespace, or the definition of whose kind, was just made: the API
-// server may take a moment to know it.
+// server may take a moment to know it, and the rights on it.
 func (c *Client) ApplyOnceServed(ctx context.Context, content map[string]any, options ApplyOptions) (*unstructured.Unstructured, error) {
 	for until := time.Now().Add(servedWithin); ; {
 		applied, err := c.Apply(ctx, content, options)
-		if !errors.Is(err, ErrNotFound) || time.Now().After(until) {
+		if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrForbidden) || time.Now().After(until) {
 			return applied, err
 		}
 		select {
@@ -55,14 +56,41 @@ func (c *Client) ApplyOnceServed(ctx context.Context, content map[string]any, op
 	}
 }
 
+// resolveOnceServed waits until the API server serves the kinds of manifests, for a while: applying them says what is wrong.
+func (c *Client) resolveOnceServed(ctx context.Context, manifests []map[string]any) error {
+	until := time.Now().Add(servedWithin)
+	for _, content := range manifests {
+		o := unstructured.Unstructured{Object: content}
+		for {
+			_, err := c.Resolve(ctx, o.GetAPIVersion(), o.GetKind())
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			if err == nil || time.Now().After(until) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(serveRetry):
+			}
+		}
+	}
+	return nil
+}
+
 // ApplyAll applies manifests in the order in which they need each other, and says which were. Before it changes
-// anything, it has the API server try each that does not need another one of them.
-func (c *Client) ApplyAll(ctx context.Context, manifests []map[string]any, options ApplyOptions) ([]manifest.Ref, error) {
+// anything, it has the API server try each that does not need another one of them. Once those that others need are
+// applied and served, and before the others are, it calls provided, which may grant rights on them.
+func (c *Client) ApplyAll(
+	ctx context.Context, manifests []map[string]any, options ApplyOptions, provided func(context.Context) error,
+) ([]manifest.Ref, error) {
 	SortForApply(manifests)
+	needy := func(content map[string]any) bool { return Provider(manifests, content) >= 0 }
 	dry := options
 	dry.DryRun = true
 	for _, content := range manifests {
-		if Provider(manifests, content) >= 0 {
+		if needy(content) {
 			continue
 		}
 		if _, err := c.Apply(ctx, content, dry); err != nil {
@@ -72,11 +100,18 @@ func (c *Client) ApplyAll(ctx context.Context, manifests []map[string]any, optio
 	if options.DryRun {
 		return nil, nil
 	}
+	// Namespaces and definitions are the first, so that all of them are there before what needs them.
+	first := slices.IndexFunc(manifests, needy)
 	applied := make([]manifest.Ref, 0, len(manifests))
-	for _, content := range manifests {
+	for i, content := range manifests {
 		apply := c.Apply
-		if Provider(manifests, content) >= 0 {
+		if needy(content) {
 			apply = c.ApplyOnceServed
+		}
+		if i == first {
+			if err := errors.Join(c.resolveOnceServed(ctx, manifests[i:]), provided(ctx)); err != nil {
+				return applied, err
+			}
 		}
 		result, err := apply(ctx, content, options)
 		if err != nil {

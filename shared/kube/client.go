@@ -36,6 +36,8 @@ type Client struct {
 	settings  *rest.Config
 	dynamic   dynamic.Interface
 	discovery *discovery
+	// snapshotBytes bounds the manifests of one snapshot.
+	snapshotBytes int64
 }
 
 // New returns a client for the cluster that config names. It makes no request yet.
@@ -44,7 +46,11 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewForConfig(settings)
+	client, err := NewForConfig(settings)
+	if err == nil && config.SnapshotBytes > 0 {
+		client.snapshotBytes = config.SnapshotBytes
+	}
+	return client, err
 }
 
 // NewForConfig returns a client with client-go's own settings, for a caller that has them already.
@@ -57,7 +63,7 @@ func NewForConfig(settings *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{settings: settings, dynamic: client, discovery: known}, nil
+	return &Client{settings: settings, dynamic: client, discovery: known, snapshotBytes: defaultSnapshotBytes}, nil
 }
 
 // As returns a client that acts as a service account, with its rights and no others. It makes no request yet. Errors of
@@ -69,7 +75,7 @@ func (c *Client) As(namespace, serviceAccount string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubernetes client: %w", err)
 	}
-	return &Client{settings: settings, dynamic: client, discovery: c.discovery}, nil
+	return &Client{settings: settings, dynamic: client, discovery: c.discovery, snapshotBytes: c.snapshotBytes}, nil
 }
 
 // Delete ends an execution: its pods get SIGTERM, their grace period, then SIGKILL, and all that it owns is removed.

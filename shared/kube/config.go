@@ -25,12 +25,20 @@ type Config struct {
 	Kubeconfig string `env:"KUBECONFIG"`
 	// Timeout bounds each request, whatever deadline its context has.
 	Timeout time.Duration `env:"GRAF_KUBERNETES_TIMEOUT" envDefault:"10s"`
+	// SnapshotBytes bounds the manifests of one snapshot, in canonical form; 0 is the default.
+	SnapshotBytes int64 `env:"GRAF_SNAPSHOT_MAX_BYTES" envDefault:"16777216"`
 }
+
+// defaultSnapshotBytes is 16 MiB.
+const defaultSnapshotBytes = 16 << 20
 
 // Validate reports the first setting that cannot work.
 func (c Config) Validate() error {
 	if c.Timeout <= 0 {
 		return errors.New("GRAF_KUBERNETES_TIMEOUT must be longer than zero, for example 10s")
+	}
+	if c.SnapshotBytes < 0 {
+		return fmt.Errorf("GRAF_SNAPSHOT_MAX_BYTES is %d: give a number of bytes, for example %d", c.SnapshotBytes, defaultSnapshotBytes)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -76,9 +78,35 @@ func Identities(taskID string, attempt int, namespace string, grants []grant.Gra
 // Grant makes the service accounts and gives them their rights: a Role and a RoleBinding in each namespace, a ClusterRole
 // for resources of the whole cluster. Accounts that may do the same share those, which have the first one's name: each
 // object more is a request more before a task starts. What exists is left as it is, so that it can be repeated.
-// Kubernetes lets nobody grant what they may not do themselves: that is ErrForbidden.
+// Kubernetes lets nobody grant what they may not do themselves: that is ErrForbidden. Where nothing fails but for namespaces
+// that are not there, all the rest is granted, and the error is a *MissingError.
 func (c *Client) Grant(ctx context.Context, specs ...RightsSpec) error {
+	return c.grant(ctx, c.ensure, specs)
+}
+
+// GrantAnew is Grant for identities that were granted their rights before the kinds or namespaces of some were there: what
+// exists is brought up to date.
+func (c *Client) GrantAnew(ctx context.Context, specs ...RightsSpec) error {
+	return c.grant(ctx, c.renew, specs)
+}
+
+// MissingError says of which namespaces there are none to grant rights in. It is of kind ErrNotFound.
+type MissingError struct{ Namespaces []string }
+
+// Error names them.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("grant rights: %v: there is no namespace %s", ErrNotFound, strings.Join(e.Namespaces, ", "))
+}
+
+// Unwrap is ErrNotFound.
+func (e *MissingError) Unwrap() error { return ErrNotFound }
+
+// grant makes what the specs take, the roles by makeRole.
+func (c *Client) grant(
+	ctx context.Context, makeRole func(context.Context, *unstructured.Unstructured) error, specs []RightsSpec,
+) error {
 	var group errgroup.Group // that lets what is under way go on, as Snapshot does
+	var missing namespaceSet
 	for _, alike := range groupByRights(specs) {
 		first := alike[0]
 		rules, err := c.rules(ctx, first.Rights)
@@ -91,14 +119,35 @@ func (c *Client) Grant(ctx context.Context, specs ...RightsSpec) error {
 		for in, list := range rules {
 			group.Go(func() error {
 				// The role goes first: who may not bind any role is asked for the rights of this one.
-				if err := c.ensure(ctx, first.role(in, list)); err != nil {
+				err := makeRole(ctx, first.role(in, list))
+				if in != "" && errors.Is(err, ErrNotFound) {
+					missing.add(in)
+					return nil
+				}
+				if err != nil {
 					return err
 				}
 				return c.ensure(ctx, first.binding(in, alike))
 			})
 		}
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil || len(missing.names) == 0 {
+		return err
+	}
+	slices.Sort(missing.names)
+	return &MissingError{Namespaces: slices.Compact(missing.names)}
+}
+
+// namespaceSet is filled by several at a time.
+type namespaceSet struct {
+	mutex sync.Mutex
+	names []string
+}
+
+func (s *namespaceSet) add(name string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.names = append(s.names, name)
 }
 
 func groupByRights(specs []RightsSpec) [][]RightsSpec {
@@ -121,6 +170,16 @@ func (c *Client) ensure(ctx context.Context, o *unstructured.Unstructured) error
 		return nil
 	}
 	return classify("create "+refOf(o).String(), err)
+}
+
+// renew creates a role, or has the one of its name give the same.
+func (c *Client) renew(ctx context.Context, role *unstructured.Unstructured) error {
+	client := c.dynamic.Resource(rightsResource(role.GetKind())).Namespace(role.GetNamespace())
+	_, err := client.Create(ctx, role, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		_, err = client.Update(ctx, role, metav1.UpdateOptions{})
+	}
+	return classify("grant anew "+refOf(role).String(), err)
 }
 
 // Revoke removes what Grant made for an attempt: the service accounts in one namespace, and what gave them rights in the

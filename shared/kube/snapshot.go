@@ -37,20 +37,22 @@ type Snapshot struct {
 }
 
 // Snapshot reads the live state of targets. salt keeps the values of Secrets from being guessed by their digests: see
-// [manifest.New]. A target of a kind that the API server does not serve is absent.
+// [manifest.New]. A target of a kind that the API server does not serve is absent. More resources than MaxSnapshot, or more
+// bytes of manifests than [Config] allows, are ErrInvalid.
 func (c *Client) Snapshot(ctx context.Context, targets []Target, salt []byte) (Snapshot, error) {
 	read := make([]Snapshot, len(targets))
 	// Once one read has failed no other begins. Those under way are not cut off: client-go would write of each, past the
 	// structured log, that its answer could not be read.
 	var group errgroup.Group
 	var failed atomic.Bool
+	room := &room{max: c.snapshotBytes}
 	group.SetLimit(readers)
 	for i, target := range targets {
 		group.Go(func() (err error) {
 			if failed.Load() {
 				return nil
 			}
-			if read[i], err = c.read(ctx, target, salt); err != nil {
+			if read[i], err = c.read(ctx, target, salt, room); err != nil {
 				failed.Store(true)
 			}
 			return err
@@ -60,6 +62,21 @@ func (c *Client) Snapshot(ctx context.Context, targets []Target, salt []byte) (S
 		return Snapshot{}, err
 	}
 	return merge(read)
+}
+
+// room is what the manifests of a snapshot may take.
+type room struct {
+	max  int64
+	used atomic.Int64
+}
+
+// take takes the room of an object; ErrInvalid if there is no more.
+func (r *room) take(object manifest.Object) error {
+	if r.used.Add(int64(len(object.JSON()))) > r.max {
+		return fmt.Errorf("%w: the targets have more than %d bytes of manifests (GRAF_SNAPSHOT_MAX_BYTES): name fewer, or give a label selector",
+			ErrInvalid, r.max)
+	}
+	return nil
 }
 
 func merge(parts []Snapshot) (Snapshot, error) {
@@ -84,7 +101,7 @@ func merge(parts []Snapshot) (Snapshot, error) {
 	return all, nil
 }
 
-func (c *Client) read(ctx context.Context, target Target, salt []byte) (Snapshot, error) {
+func (c *Client) read(ctx context.Context, target Target, salt []byte, room *room) (Snapshot, error) {
 	absent := Snapshot{}
 	if target.Name != "" {
 		absent.Absent = []manifest.Ref{{APIVersion: target.APIVersion, Kind: target.Kind, Namespace: target.Namespace, Name: target.Name}}
@@ -97,7 +114,7 @@ func (c *Client) read(ctx context.Context, target Target, salt []byte) (Snapshot
 		return Snapshot{}, err
 	}
 	if target.Name == "" {
-		return list(ctx, client, target, salt)
+		return list(ctx, client, target, salt, room)
 	}
 	found, err := client.Get(ctx, target.Name, metav1.GetOptions{})
 	err = classify(fmt.Sprintf("read %s", absent.Absent[0]), err)
@@ -111,10 +128,10 @@ func (c *Client) read(ctx context.Context, target Target, salt []byte) (Snapshot
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("%w: %s: %w", ErrInvalid, absent.Absent[0], err)
 	}
-	return Snapshot{Objects: []manifest.Object{object}}, nil
+	return Snapshot{Objects: []manifest.Object{object}}, room.take(object)
 }
 
-func list(ctx context.Context, client dynamic.ResourceInterface, target Target, salt []byte) (Snapshot, error) {
+func list(ctx context.Context, client dynamic.ResourceInterface, target Target, salt []byte, room *room) (Snapshot, error) {
 	operation := fmt.Sprintf("list %s in %q", target.Kind, target.Namespace)
 	var found Snapshot
 	options := metav1.ListOptions{LabelSelector: target.LabelSelector, Limit: pageSize}
@@ -131,6 +148,9 @@ func list(ctx context.Context, client dynamic.ResourceInterface, target Target, 
 			object, err := manifest.New(item.Object, salt)
 			if err != nil {
 				return Snapshot{}, fmt.Errorf("%s: %w: %w", operation, ErrInvalid, err)
+			}
+			if err := room.take(object); err != nil {
+				return Snapshot{}, err
 			}
 			found.Objects = append(found.Objects, object)
 		}

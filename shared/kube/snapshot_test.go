@@ -116,6 +116,45 @@ func TestSnapshotRefuses(t *testing.T) {
 	}
 }
 
+// What is too much for the database and for memory is not read, whether named or listed.
+func TestSnapshotIsBounded(t *testing.T) {
+	t.Parallel()
+	cluster := kubetest.Open(t)
+	ns := cluster.Namespace
+	for _, name := range []string{"a", "b"} {
+		create(t, cluster, configMaps, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "+name+", namespace: NS}\ndata: {text: "+strings.Repeat("x", 1000)+"}")
+	}
+	config := cluster.Config()
+	for name, c := range map[string]struct {
+		bytes   int64
+		targets []kube.Target
+		fits    bool
+	}{
+		"one by name": {2000, []kube.Target{at("v1", "ConfigMap", ns, "a", "")}, true},
+		"two by name": {2000, []kube.Target{at("v1", "ConfigMap", ns, "a", ""), at("v1", "ConfigMap", ns, "b", "")}, false},
+		"listed":      {2000, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, false},
+		"the default": {0, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, true},
+		"room enough": {4000, []kube.Target{at("v1", "ConfigMap", ns, "", "")}, true},
+	} {
+		config.SnapshotBytes = c.bytes
+		admin, err := kube.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := admin.As("kube-system", "generic-garbage-collector") // which may read all
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := client.Snapshot(t.Context(), c.targets, salt)
+		switch {
+		case c.fits && (err != nil || len(got.Objects) == 0):
+			t.Errorf("%s: %v", name, err)
+		case !c.fits && (!errors.Is(err, kube.ErrInvalid) || !strings.Contains(err.Error(), "GRAF_SNAPSHOT_MAX_BYTES") || got.Objects != nil):
+			t.Errorf("%s: %d objects, %v", name, len(got.Objects), err)
+		}
+	}
+}
+
 func TestSnapshotHidesSecrets(t *testing.T) {
 	t.Parallel()
 	cluster := kubetest.Open(t)

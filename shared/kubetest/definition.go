@@ -33,15 +33,11 @@ func (c *Cluster) Define(t testing.TB, namespaced bool) Definition {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	group := uniqueName() + ".graf.test"
-	d := Definition{
-		APIVersion: group + "/v1", Kind: "Widget", Name: "widgets." + group,
-		Resource: schema.GroupVersionResource{Group: group, Version: "v1", Resource: "widgets"},
-	}
-	if _, err := c.Dynamic.Resource(Definitions).Create(ctx, d.object(namespaced), metav1.CreateOptions{}); err != nil {
+	d := c.NameDefinition(t)
+	definition := &unstructured.Unstructured{Object: d.Manifest(namespaced)}
+	if _, err := c.Dynamic.Resource(Definitions).Create(ctx, definition, metav1.CreateOptions{}); err != nil {
 		t.Fatalf("define a custom resource: %v", err)
 	}
-	t.Cleanup(func() { c.Undefine(t, d) })
 	for {
 		_, err := c.Dynamic.Resource(d.Resource).List(ctx, metav1.ListOptions{})
 		if err == nil {
@@ -53,6 +49,18 @@ func (c *Cluster) Define(t testing.TB, namespaced bool) Definition {
 		case <-time.After(pollInterval):
 		}
 	}
+}
+
+// NameDefinition names a kind of custom resource that the test's subject may define. It is removed at the test's end.
+func (c *Cluster) NameDefinition(t testing.TB) Definition {
+	t.Helper()
+	group := uniqueName() + ".graf.test"
+	d := Definition{
+		APIVersion: group + "/v1", Kind: "Widget", Name: "widgets." + group,
+		Resource: schema.GroupVersionResource{Group: group, Version: "v1", Resource: "widgets"},
+	}
+	t.Cleanup(func() { c.Undefine(t, d) })
+	return d
 }
 
 // Undefine removes a kind of custom resource and waits until it is served no more. One that is gone is no error.
@@ -72,12 +80,13 @@ func (c *Cluster) Undefine(t testing.TB, d Definition) {
 	}
 }
 
-func (d Definition) object(namespaced bool) *unstructured.Unstructured {
+// Manifest is that of the CustomResourceDefinition, for objects in namespaces or of the whole cluster.
+func (d Definition) Manifest(namespaced bool) map[string]any {
 	scope := "Cluster"
 	if namespaced {
 		scope = "Namespaced"
 	}
-	return &unstructured.Unstructured{Object: map[string]any{
+	return map[string]any{
 		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
 		"metadata": map[string]any{"name": d.Name},
 		"spec": map[string]any{
@@ -95,5 +104,5 @@ func (d Definition) object(namespaced bool) *unstructured.Unstructured {
 				}},
 			}},
 		},
-	}}
+	}
 }

@@ -134,6 +134,20 @@ func (c *Cluster) MakeNamespace(t testing.TB) string {
 // uniqueName is a DNS label.
 func uniqueName() string { return "test-" + strings.ToLower(rand.Text()) }
 
+// NameNamespace names a namespace that the test's subject may make. It is removed at the test's end.
+func (c *Cluster) NameNamespace(t testing.TB) string {
+	t.Helper()
+	name := uniqueName()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		if err := c.removeNamespace(ctx, name); err != nil {
+			t.Errorf("remove the namespace: %v", err)
+		}
+	})
+	return name
+}
+
 // removeNamespace deletes a namespace and, where no controller will, finalizes it.
 func (c *Cluster) removeNamespace(ctx context.Context, name string) error {
 	namespaces := c.Dynamic.Resource(Namespaces)

@@ -126,6 +126,35 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+func TestEventText(t *testing.T) {
+	t.Parallel()
+	resource := `{"apiVersion":"apps/v1","kind":"Deployment","namespace":"shop","name":"web",`
+	for _, test := range []struct {
+		kind          graf.EventType
+		content, want string
+	}{
+		{graf.EventTypeProgress, `"Halfway."`, "Halfway."},
+		{graf.EventTypeCompleted, `{"summary":"Done."}`, "Done."},
+		{graf.EventTypeCompleted, `{"summary":"Done.","lesson":"Twice is enough."}`, "Done.\nLesson: Twice is enough."},
+		{graf.EventTypeProgress, `{"lesson":"Twice is enough."}`, "Lesson: Twice is enough."},
+		{graf.EventTypeUsage, `{"inputTokens":1}`, `{"inputTokens":1}`},
+		{
+			graf.EventTypeResource, resource + `"change":"changed","ready":false,"failed":false,"message":"1 of 2 replicas"}`,
+			"Deployment shop/web changed, not ready: 1 of 2 replicas",
+		},
+		{graf.EventTypeResource, resource + `"change":"changed","ready":true,"failed":false}`, "Deployment shop/web changed, ready"},
+		{
+			graf.EventTypeResource, resource + `"change":"added","ready":false,"failed":true,"message":"no image"}`,
+			"Deployment shop/web added, failed: no image",
+		},
+		{graf.EventTypeResource, resource + `"change":"deleted","ready":false,"failed":false}`, "Deployment shop/web deleted"},
+	} {
+		if got := eventText(graf.TaskEvent{EventType: test.kind, Content: graf.EventContent(test.content)}); got != test.want {
+			t.Errorf("%s is told as %q, not %q", test.content, got, test.want)
+		}
+	}
+}
+
 func TestParseTarget(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]graf.ResourceReference{

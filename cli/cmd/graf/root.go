@@ -83,7 +83,7 @@ which win.
 	flags.StringVarP(&a.output, "output", "o", "", "table, json or yaml (default: table, or what suits people)")
 	root.AddCommand(a.submitCommand(), a.watchCommand(), a.getCommand(), a.listCommand(), a.cancelCommand(), a.retryCommand(),
 		a.logsCommand(), a.artifactsCommand(), a.diffCommand(), a.undoCommand(), a.approveCommand(), a.memoryCommand(),
-		a.dlqCommand(), a.loginCommand(), a.contextsCommand())
+		a.dlqCommand(), a.mcpCommand(), a.loginCommand(), a.contextsCommand())
 	root.SetArgs(arguments)
 	err := root.ExecuteContext(ctx)
 	if err != nil {

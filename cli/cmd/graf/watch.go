@@ -319,17 +319,41 @@ func eventText(event graf.TaskEvent) string {
 		return strings.Join(parts, "; ")
 	case event.Snapshot != nil:
 		return fmt.Sprintf("the resources %s the run: %d", event.Snapshot.Type, len(event.Snapshot.Manifests))
+	case event.EventType == graf.EventTypeResource:
+		return resourceText(event.Content)
 	}
 	var text string
 	if json.Unmarshal(event.Content, &text) == nil {
 		return text
 	}
 	var object struct{ Summary, Lesson string }
-	if json.Unmarshal(event.Content, &object) != nil || object.Summary == "" {
+	if json.Unmarshal(event.Content, &object) != nil || object.Summary+object.Lesson == "" {
 		return string(event.Content)
 	}
 	if object.Lesson == "" {
 		return object.Summary
 	}
-	return object.Summary + "\nLesson: " + object.Lesson
+	return strings.TrimPrefix(object.Summary+"\nLesson: "+object.Lesson, "\n")
+}
+
+// resourceText tells how one of the task's resources, or its execution, has changed.
+func resourceText(content json.RawMessage) string {
+	var change graf.ResourceChange
+	if json.Unmarshal(content, &change) != nil {
+		return string(content)
+	}
+	text := fmt.Sprintf("%s %s/%s %s", change.Kind, change.Namespace, change.Name, change.Change)
+	switch {
+	case change.Change == graf.ResourceChangeChangeDeleted:
+	case change.Failed:
+		text += ", failed"
+	case change.Ready:
+		text += ", ready"
+	default:
+		text += ", not ready"
+	}
+	if change.Message != "" {
+		text += ": " + change.Message
+	}
+	return text
 }

@@ -34,5 +34,20 @@ WHERE b.task_id = $1 AND b.live AND b.type = 'before' AND a.live AND a.type = 'a
 ORDER BY a.attempt DESC LIMIT 1;
 
 -- name: GetAppliedManifests :one
--- GetAppliedManifests reads what is to be applied before the first attempt.
-SELECT manifests FROM codex_task_manifests WHERE task_id = $1;
+-- GetAppliedManifests reads what is to be applied before the first attempt, and
+-- whether that was done.
+SELECT manifests, (applied_at IS NOT NULL)::boolean AS applied FROM codex_task_manifests WHERE task_id = $1;
+
+-- name: BeginApplying :one
+-- BeginApplying takes a task's manifests for as long as the caller needs to apply
+-- them. No row: they are applied, or another has them.
+UPDATE codex_task_manifests SET applying_until = clock_timestamp() + @span::interval
+WHERE task_id = @task_id AND applied_at IS NULL AND (applying_until IS NULL OR applying_until < clock_timestamp())
+RETURNING applying_until::timestamptz;
+
+-- name: EndApplying :exec
+-- EndApplying gives a task's manifests back, applied or not, if the caller has
+-- them still.
+UPDATE codex_task_manifests
+SET applying_until = NULL, applied_at = CASE WHEN @applied::boolean THEN now() END
+WHERE task_id = @task_id AND applying_until = @applying_until AND applied_at IS NULL;

@@ -107,6 +107,12 @@ type CodexOperation struct {
 	OccurredAt time.Time
 }
 
+type CodexTaskActing struct {
+	ID     uuid.UUID
+	TaskID uuid.UUID
+	Until  time.Time
+}
+
 type DeadLetter struct {
 	ID          uuid.UUID
 	EventID     string
@@ -143,8 +149,10 @@ type Event struct {
 }
 
 type Manifests struct {
-	TaskID    uuid.UUID
-	Manifests json.RawMessage
+	TaskID        uuid.UUID
+	Manifests     json.RawMessage
+	ApplyingUntil *time.Time
+	AppliedAt     *time.Time
 }
 
 type Memory struct {

@@ -10,7 +10,59 @@ import (
 	"encoding/json"
 
 	"github.com/google/uuid"
+	"time"
 )
+
+const beginActing = `-- name: BeginActing :execrows
+INSERT INTO codex_task_acting (id, task_id, until)
+SELECT $1, t.id, clock_timestamp() + $2::interval
+FROM codex_tasks t
+WHERE t.id = $3 AND t.attempt = $4 AND t.status IN ('launching', 'running') FOR SHARE
+`
+
+type BeginActingParams struct {
+	ID      uuid.UUID
+	Span    time.Duration
+	TaskID  uuid.UUID
+	Attempt int16
+}
+
+// BeginActing notes that an attempt's actions are carried out, for so long at most.
+// No row: it is over. The task's row is held meanwhile, so that its end comes
+// before, or finds the note.
+func (q *Queries) BeginActing(ctx context.Context, arg BeginActingParams) (int64, error) {
+	result, err := q.db.Exec(ctx, beginActing,
+		arg.ID,
+		arg.Span,
+		arg.TaskID,
+		arg.Attempt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const countOpenApprovals = `-- name: CountOpenApprovals :one
+SELECT count(*) FROM codex_approvals WHERE task_id = $1 AND decision IS NULL
+`
+
+func (q *Queries) CountOpenApprovals(ctx context.Context, taskID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, countOpenApprovals, taskID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const endActing = `-- name: EndActing :exec
+DELETE FROM codex_task_acting WHERE id = $1 OR until < clock_timestamp()
+`
+
+// EndActing notes that actions are over, and forgets those that must be.
+func (q *Queries) EndActing(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, endActing, id)
+	return err
+}
 
 const findApproval = `-- name: FindApproval :one
 SELECT id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment FROM codex_approvals WHERE task_id = $1 AND subject = $2
@@ -123,6 +175,18 @@ func (q *Queries) InsertActions(ctx context.Context, arg InsertActionsParams) er
 	return err
 }
 
+const isActing = `-- name: IsActing :one
+SELECT EXISTS (SELECT FROM codex_task_acting WHERE task_id = $1 AND until > clock_timestamp())
+`
+
+// IsActing tells whether actions of a task are being carried out.
+func (q *Queries) IsActing(ctx context.Context, taskID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, isActing, taskID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const notePolicy = `-- name: NotePolicy :exec
 INSERT INTO codex_policies (version, content) VALUES ($1, $2)
 ON CONFLICT (version) DO UPDATE SET in_force_at = now()
@@ -134,10 +198,50 @@ func (q *Queries) NotePolicy(ctx context.Context, version string, content string
 	return err
 }
 
+const readdressApproval = `-- name: ReaddressApproval :one
+UPDATE codex_approvals SET rule = $1, policy_version = $2, approvers = $3, reason = $4
+WHERE id = $5 AND decision IS NULL RETURNING id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment
+`
+
+type ReaddressApprovalParams struct {
+	Rule          string
+	PolicyVersion string
+	Approvers     []string
+	Reason        string
+	ID            uuid.UUID
+}
+
+// ReaddressApproval has others decide what nobody has decided yet.
+func (q *Queries) ReaddressApproval(ctx context.Context, arg ReaddressApprovalParams) (Approval, error) {
+	row := q.db.QueryRow(ctx, readdressApproval,
+		arg.Rule,
+		arg.PolicyVersion,
+		arg.Approvers,
+		arg.Reason,
+		arg.ID,
+	)
+	var i Approval
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.Subject,
+		&i.Description,
+		&i.Rule,
+		&i.PolicyVersion,
+		&i.Approvers,
+		&i.Reason,
+		&i.RequestedAt,
+		&i.Decision,
+		&i.DecidedBy,
+		&i.DecidedAt,
+		&i.Comment,
+	)
+	return i, err
+}
+
 const requestApproval = `-- name: RequestApproval :one
 INSERT INTO codex_approvals (id, task_id, subject, description, rule, policy_version, approvers, reason)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (task_id, subject) DO UPDATE SET subject = EXCLUDED.subject
 RETURNING id, task_id, subject, description, rule, policy_version, approvers, reason, requested_at, decision, decided_by, decided_at, comment
 `
 
@@ -152,7 +256,7 @@ type RequestApprovalParams struct {
 	Reason        string
 }
 
-// RequestApproval asks for an approval. What was asked for before stays as it is: the one answer is for both.
+// RequestApproval asks for an approval. The caller holds the task's row, and found none.
 func (q *Queries) RequestApproval(ctx context.Context, arg RequestApprovalParams) (Approval, error) {
 	row := q.db.QueryRow(ctx, requestApproval,
 		arg.ID,
@@ -181,4 +285,15 @@ func (q *Queries) RequestApproval(ctx context.Context, arg RequestApprovalParams
 		&i.Comment,
 	)
 	return i, err
+}
+
+const supersedeApproval = `-- name: SupersedeApproval :exec
+UPDATE codex_approvals SET subject = subject || ' superseded ' || id::text WHERE id = $1
+`
+
+// SupersedeApproval has a request for an approval count no more, so that it can be
+// asked for anew: its approvers are not those of the policy in force.
+func (q *Queries) SupersedeApproval(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, supersedeApproval, id)
+	return err
 }

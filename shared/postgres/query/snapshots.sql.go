@@ -8,9 +8,38 @@ package query
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 )
+
+const beginApplying = `-- name: BeginApplying :one
+UPDATE codex_task_manifests SET applying_until = clock_timestamp() + $1::interval
+WHERE task_id = $2 AND applied_at IS NULL AND (applying_until IS NULL OR applying_until < clock_timestamp())
+RETURNING applying_until::timestamptz
+`
+
+// BeginApplying takes a task's manifests for as long as the caller needs to apply
+// them. No row: they are applied, or another has them.
+func (q *Queries) BeginApplying(ctx context.Context, span time.Duration, taskID uuid.UUID) (time.Time, error) {
+	row := q.db.QueryRow(ctx, beginApplying, span, taskID)
+	var applying_until time.Time
+	err := row.Scan(&applying_until)
+	return applying_until, err
+}
+
+const endApplying = `-- name: EndApplying :exec
+UPDATE codex_task_manifests
+SET applying_until = NULL, applied_at = CASE WHEN $1::boolean THEN now() END
+WHERE task_id = $2 AND applying_until = $3 AND applied_at IS NULL
+`
+
+// EndApplying gives a task's manifests back, applied or not, if the caller has
+// them still.
+func (q *Queries) EndApplying(ctx context.Context, applied bool, taskID uuid.UUID, applyingUntil *time.Time) error {
+	_, err := q.db.Exec(ctx, endApplying, applied, taskID, applyingUntil)
+	return err
+}
 
 const getAfterSnapshot = `-- name: GetAfterSnapshot :one
 SELECT manifests, diff, live FROM codex_task_snapshots
@@ -34,15 +63,21 @@ func (q *Queries) GetAfterSnapshot(ctx context.Context, taskID uuid.UUID, attemp
 }
 
 const getAppliedManifests = `-- name: GetAppliedManifests :one
-SELECT manifests FROM codex_task_manifests WHERE task_id = $1
+SELECT manifests, (applied_at IS NOT NULL)::boolean AS applied FROM codex_task_manifests WHERE task_id = $1
 `
 
-// GetAppliedManifests reads what is to be applied before the first attempt.
-func (q *Queries) GetAppliedManifests(ctx context.Context, taskID uuid.UUID) (json.RawMessage, error) {
+type GetAppliedManifestsRow struct {
+	Manifests json.RawMessage
+	Applied   bool
+}
+
+// GetAppliedManifests reads what is to be applied before the first attempt, and
+// whether that was done.
+func (q *Queries) GetAppliedManifests(ctx context.Context, taskID uuid.UUID) (GetAppliedManifestsRow, error) {
 	row := q.db.QueryRow(ctx, getAppliedManifests, taskID)
-	var manifests json.RawMessage
-	err := row.Scan(&manifests)
-	return manifests, err
+	var i GetAppliedManifestsRow
+	err := row.Scan(&i.Manifests, &i.Applied)
+	return i, err
 }
 
 const getBeforeManifests = `-- name: GetBeforeManifests :one
