@@ -3,6 +3,7 @@ module github.com/graf-run/graf/runner
 go 1.26.0
 
 require (
+	github.com/google/uuid v1.6.0
 	github.com/graf-run/graf/shared v0.0.0
 	github.com/spf13/cobra v1.10.2
 	go.yaml.in/yaml/v3 v3.0.6
@@ -10,8 +11,11 @@ require (
 )
 
 require (
+	github.com/graf-run/graf/sdk/go v0.0.0
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
 )
 
 replace github.com/graf-run/graf/shared => ../shared
+
+replace github.com/graf-run/graf/sdk/go => ../sdk/go

@@ -112,25 +112,29 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 			cancel(err)
 		}
 	})
-	code := r.run(ctx, cancel)
+	code, err := r.run(ctx, cancel)
 	stopSending()
 	work.Wait()
 	r.flush(context.WithoutCancel(ctx))
-	return code, nil
+	return code, err
 }
 
 // run starts the agent, again if that may help, and reports its end.
-func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) int {
+func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, error) {
 	ctx, stop := r.bounded(ctx)
 	defer stop()
+	program, err := agent.New(r.config.Agent)
+	if err != nil {
+		return 1, err
+	}
 	r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
 	beating := r.beat()
 	defer beating()
 	for try := 1; ; try++ {
-		end, err := r.once(ctx, cancel)
+		end, err := r.once(ctx, cancel, program)
 		failure := r.judge(end, err)
 		if failure == nil || !r.again(ctx, try, failure) {
-			return r.end(end, failure)
+			return r.end(end, failure), nil
 		}
 	}
 }
@@ -144,14 +148,11 @@ func (r *runner) bounded(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // once runs the agent once.
-func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc) (process.End, error) {
-	program, err := agent.New(r.config.Agent)
-	if err != nil {
-		return process.End{}, err
-	}
+func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc, program agent.Agent) (process.End, error) {
 	task := agent.Task{
-		Prompt: r.contract.Prompt, Arguments: r.config.Arguments, Model: r.config.Model, Session: r.session(),
+		Prompt: r.contract.Prompt, Arguments: r.config.Arguments, Model: r.config.Model, Session: r.sessionID(),
 	}
+	r.forgetFailure()
 	if r.config.MCP {
 		task.MCP = strings.TrimSuffix(r.contract.MemoryURL, "/memory") + "/mcp"
 	}
@@ -174,10 +175,12 @@ func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc) (proc
 		})
 	})
 	reading.Go(func() { out.read(stderr, func(line string) { out.log.add("stderr", line) }) })
+	unfollow := r.followSession(program, r.sessionID, func(said agent.Report) { r.take(out, said, cancel) })
 	end, err := process.Run(ctx, process.Command{
 		Args: start.Args, Folder: r.config.Folder, Env: r.config.Environment, Input: strings.NewReader(start.Input),
 		Output: toStdout, Errors: toStderr, Grace: r.config.Grace,
 	})
+	unfollow()                                // before the turn's sum is read: what the file has told is no part of it
 	_, _ = toStdout.Close(), toStderr.Close() // never fails
 	reading.Wait()
 	out.log.close()
@@ -221,11 +224,18 @@ func (r *runner) take(out *output, said agent.Report, cancel context.CancelCause
 	}
 }
 
-func (r *runner) session() string {
+// sessionID is that of the agent's session, "" as long as it has none.
+func (r *runner) sessionID() string {
 	r.state.Lock()
 	defer r.state.Unlock()
-	r.state.failure = nil // of the try before
 	return r.state.session
+}
+
+// forgetFailure is for another try.
+func (r *runner) forgetFailure() {
+	r.state.Lock()
+	defer r.state.Unlock()
+	r.state.failure = nil
 }
 
 // judge tells why a try failed, nil if it did not.

@@ -11,13 +11,23 @@ import (
 	"time"
 )
 
-// Agent is a kind of program. One value serves one run of it.
+// Agent is a kind of program. One value serves one task, whose session it may go on
+// with. Read and ReadSession may be called at the same time.
 type Agent interface {
 	// Start gives the program's arguments.
 	Start(task Task) Invocation
 	// Read tells what a line of the program's standard output means: nothing, or
 	// one thing or several.
 	Read(line string) []Report
+}
+
+// SessionKeeper is an agent that tells what it uses in a file of its session, sooner
+// than in its output: a budget needs it while the agent works.
+type SessionKeeper interface {
+	// SessionFile finds the file of a session; "" as long as there is none.
+	SessionFile(environment func(name string) string, session string) string
+	// ReadSession tells what a line of it means.
+	ReadSession(line string) []Report
 }
 
 // Task is what an agent is to do.

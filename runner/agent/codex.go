@@ -1,12 +1,22 @@
 package agent
 
 import (
+	"encoding/json"
+	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 )
 
 // codex is OpenAI's Codex CLI. Its events are those of codex exec --json: see its
 // repository, docs/exec.md, and codex-rs/exec/src/exec_events.rs.
-type codex struct{ model string }
+type codex struct {
+	model string
+	// mu guards counted: what the session has used, as far as that was told. Both its
+	// file and its output tell the sum of the session from its beginning.
+	mu      sync.Mutex
+	counted Usage
+}
 
 func (c *codex) Start(task Task) Invocation {
 	c.model = task.Model
@@ -67,6 +77,54 @@ type codexUsage struct {
 	Reasoning int64 `json:"reasoning_output_tokens"`
 }
 
+// count tells what has been used since the last time.
+func (c *codex) count(sum codexUsage) []Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since := Usage{
+		Model: c.model, Input: max(0, sum.Input-c.counted.Input), Cached: max(0, sum.Cached-c.counted.Cached),
+		Output: max(0, sum.Output-c.counted.Output), Reasoning: max(0, sum.Reasoning-c.counted.Reasoning),
+	}
+	c.counted = c.counted.Add(since)
+	if since.Tokens() == 0 {
+		return nil
+	}
+	return []Report{{Usage: &since}}
+}
+
+// SessionFile is sessions/YYYY/MM/DD/rollout-TIME-ID.jsonl in CODEX_HOME.
+func (c *codex) SessionFile(environment func(name string) string, session string) string {
+	home := environment("CODEX_HOME")
+	if home == "" {
+		home = filepath.Join(environment("HOME"), ".codex")
+	}
+	if strings.ContainsAny(session, "*?[/\\") {
+		return "" // no id
+	}
+	files, err := filepath.Glob(filepath.Join(home, "sessions", "*", "*", "*", "rollout-*-"+session+".jsonl"))
+	if err != nil || len(files) == 0 {
+		return ""
+	}
+	return files[len(files)-1]
+}
+
+// ReadSession counts the tokens of each request to the model.
+func (c *codex) ReadSession(line string) []Report {
+	var e struct {
+		Payload struct {
+			Type string `json:"type"`
+			Info *struct {
+				Sum *codexUsage `json:"total_token_usage"`
+			} `json:"info"`
+		} `json:"payload"`
+	}
+	if !strings.Contains(line, `"token_count"`) || json.Unmarshal([]byte(line), &e) != nil ||
+		e.Payload.Type != "token_count" || e.Payload.Info == nil || e.Payload.Info.Sum == nil {
+		return nil
+	}
+	return c.count(*e.Payload.Info.Sum)
+}
+
 func (c *codex) Read(line string) []Report {
 	var e codexEvent
 	if reports := decode(line, &e); reports != nil {
@@ -83,9 +141,7 @@ func (c *codex) Read(line string) []Report {
 		if e.Usage == nil {
 			return nil
 		}
-		return []Report{{Usage: &Usage{
-			Model: c.model, Input: e.Usage.Input, Cached: e.Usage.Cached, Output: e.Usage.Output, Reasoning: e.Usage.Reasoning,
-		}}}
+		return c.count(*e.Usage)
 	case "turn.failed":
 		return []Report{{Failure: classify(e.Error.Message)}}
 	case "error":
