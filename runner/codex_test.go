@@ -170,7 +170,7 @@ func TestCodexGoesOnAfterARateLimit(t *testing.T) {
 
 func TestCodexRunsOutOfBudget(t *testing.T) {
 	t.Parallel()
-	r := start(t, func(s *graf.TaskSubmission) { s.Budget = &graf.Budget{Tokens: 150}; s.MaxAttempts = new(3) },
+	r := start(t, func(s *graf.TaskSubmission) { s.Budget = &graf.Budget{Tokens: new(int64(150))}; s.MaxAttempts = new(3) },
 		responsestest.Executes("echo one").Uses(tokens(100)),
 		responsestest.Executes("sleep 30").Uses(tokens(100)),
 		responsestest.Says("never").Always())

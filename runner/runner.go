@@ -56,7 +56,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Agent: "command", Environment: os.Environ(), Grace: 10 * time.Second, Flush: 15 * time.Second,
-		Heartbeat: 30 * time.Second, SpoolFolder: os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
+		SpoolFolder: os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
 		Output: os.Stdout, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 }
