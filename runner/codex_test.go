@@ -25,7 +25,9 @@ const patience = 90 * time.Second
 // program is graf-runner, built for the tests.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(graftest.Run(built{m}, "GRAF_RETRY_BASE=100ms", "GRAF_RETRY_MAX=1s")) }
+func TestMain(m *testing.M) {
+	os.Exit(graftest.Run(built{m}, "GRAF_RETRY_BASE=100ms", "GRAF_RETRY_MAX=1s"))
+}
 
 // built builds the program before it runs the tests.
 type built struct{ m *testing.M }
@@ -129,7 +131,9 @@ func has(t *testing.T, events []graf.TaskEvent, kind graf.EventType, fields ...s
 	}
 }
 
-func tokens(n int) responsestest.Usage { return responsestest.Usage{Input: n, Cached: n / 2, Output: 10} }
+func tokens(n int) responsestest.Usage {
+	return responsestest.Usage{Input: n, Cached: n / 2, Output: 10}
+}
 
 func TestCodexEditsFiles(t *testing.T) {
 	t.Parallel()
