@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -24,25 +23,9 @@ import (
 // request makes one call at a function's URL with a token, and gives the answer's
 // status and body.
 func (s *system) request(ctx context.Context, method, url, token string, body any, headers ...string) (*http.Response, error) {
-	encoded := []byte(nil)
-	if body != nil {
-		var err error
-		if encoded, err = json.Marshal(body); err != nil {
-			return nil, err
-		}
-	}
-	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(encoded))
+	request, err := apitest.NewRequest(ctx, method, url, token, body, headers...)
 	if err != nil {
 		return nil, err
-	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
-	}
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
 	}
 	return http.DefaultClient.Do(request)
 }
@@ -51,20 +34,11 @@ func (s *system) request(ctx context.Context, method, url, token string, body an
 // OpenAPI document; what passes by itself (no answer, 429, 5xx) gives an error.
 func (s *system) call(t *testing.T, method, url string, body, out any, headers ...string) error {
 	t.Helper()
-	response, err := s.request(within(t), method, url, s.token, body, headers...)
+	request, err := apitest.NewRequest(within(t), method, url, s.token, body, headers...)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500 {
-		answer, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
-		return errors.Join(fmt.Errorf("%s %s: %s: %s", method, url, response.Status, answer), err)
-	}
-	answer := apitest.CheckResponse(t, response)
-	if response.StatusCode >= 300 {
-		t.Fatalf("%s %s: %s: %s", method, url, response.Status, answer)
-	}
-	return json.Unmarshal(answer, out)
+	return apitest.Call(t, http.DefaultClient, request, out)
 }
 
 // submit submits a task as a careful client does: with a key, and again when

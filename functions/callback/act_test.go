@@ -2,7 +2,6 @@ package callback_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/graf-run/graf/functions/callback"
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/manifest"
@@ -50,15 +48,20 @@ type arena struct {
 	policy  *policy.Policy
 }
 
-func setupArena(t *testing.T) *arena {
+func setupArena(t *testing.T, settings ...string) *arena {
 	t.Helper()
-	c := newCluster(t)
+	return setupArenaOn(t, newCluster(t), settings...)
+}
+
+// setupArenaOn is for a test that readies the cluster first.
+func setupArenaOn(t *testing.T, c *cluster, settings ...string) *arena {
+	t.Helper()
 	text := rules(c.namespace)
 	p, err := policy.Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &arena{world: setup(t, c.settings(writePolicy(t, text))...), cluster: c, policy: p}
+	return &arena{world: setup(t, append(c.settings(writePolicy(t, text)), settings...)...), cluster: c, policy: p}
 }
 
 func TestActions(t *testing.T) {
@@ -237,102 +240,6 @@ func TestAllOrNothing(t *testing.T) {
 	}
 }
 
-func TestApproval(t *testing.T) {
-	t.Parallel()
-	a := setupArena(t)
-	c := a.cluster
-	for name, test := range map[string]struct {
-		decision, by, comment string
-		outcome               api.ActionOutcome
-		says                  string
-	}{
-		"approved":                {"approved", "lead-anna", "", api.ActionOutcomeDone, "approved by lead-anna"},
-		"rejected":                {"rejected", "lead-anna", "not today", api.ActionOutcomeRefused, "rejected by lead-anna: not today"},
-		"by whom nobody asks now": {"approved", "ci", "", api.ActionOutcomeAwaitingApproval, "once one of lead-* approves"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			target := "careful-" + uuid.NewString()[:8]
-			k := a.acting(c, a.policy, c.configMap(target))
-			body := actionBody("apply", "", c.configMapText(target, "1"))
-			if dry := k.ask(t, actionBody("apply", `, "dryRun": true`, c.configMapText(target, "1")))[0]; dry.Outcome != api.ActionOutcomeAwaitingApproval || dry.ApprovalID != nil {
-				t.Errorf("the dry run: %+v", dry)
-			}
-			asked := k.ask(t, actionBody("apply", `, "dryRun": true, "requestApproval": true`, c.configMapText(target, "1")))[0]
-			first, again := k.ask(t, body)[0], k.ask(t, body)[0]
-			if asked.ApprovalID == nil || *asked.ApprovalID != *first.ApprovalID {
-				t.Errorf("the dry run that asks: %+v", asked)
-			}
-			if first.Outcome != api.ActionOutcomeAwaitingApproval || first.ApprovalID == nil || again.ApprovalID == nil || *again.ApprovalID != *first.ApprovalID ||
-				first.Decision.Approval == nil || first.Decision.Approval.Reason != "it is careful" {
-				t.Fatalf("got %+v, then %+v", first, again)
-			}
-			description := one[string](a.world, "SELECT description FROM codex_approvals WHERE id = $1", first.ApprovalID)
-			if !strings.HasPrefix(description, "apply ConfigMap "+c.namespace+"/"+target+"\n") {
-				t.Errorf("it is described as %q", description)
-			}
-			a.exec("UPDATE codex_approvals SET decision = $2, decided_by = $3, decided_at = now(), comment = $4 WHERE id = $1",
-				first.ApprovalID, test.decision, test.by, test.comment)
-			// Anything else is another request.
-			for _, other := range []string{
-				actionBody("apply", "", c.configMapText(target, "2")),
-				actionBody("apply", "", strings.Replace(c.configMapText(target, "1"), `"data"`, `"immutable": true, "data"`, 1)),
-			} {
-				if got := k.ask(t, other)[0]; got.Outcome != api.ActionOutcomeAwaitingApproval || *got.ApprovalID == *first.ApprovalID {
-					t.Errorf("another action: %+v", got)
-				}
-			}
-			got := k.ask(t, body)[0]
-			if got.Outcome != test.outcome || !strings.Contains(got.Error+got.Decision.Reason, test.says) ||
-				(c.live(c.configMap(target)) != "") != (test.outcome == api.ActionOutcomeDone) {
-				t.Errorf("got %+v", got)
-			}
-			if anew := got.ApprovalID != nil && *got.ApprovalID != *first.ApprovalID; anew != (got.Outcome == api.ActionOutcomeAwaitingApproval) {
-				t.Errorf("asked for anew: %t", anew)
-			}
-		})
-	}
-}
-
-// Who may approve an action is told, once; and once more if the policy names others by now. A task cannot ask for
-// approvals without end.
-func TestApprovalsAreAnnounced(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t)
-	text := rules(c.namespace)
-	p, err := policy.Parse([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := setup(t, append(c.settings(writePolicy(t, text)), "GRAF_APPROVALS_MAX", "2")...)
-	k := w.acting(c, p, c.configMap("careful-a"))
-	body := actionBody("apply", "", c.configMapText("careful-a", "1"))
-	first := k.ask(t, body)[0]
-	k.ask(t, body)
-	requested := func() (n int) {
-		for _, e := range w.sink.About(k.id.String()) {
-			if e.Type() == "dev.graf.codex.approval.requested.v1" && strings.Contains(string(e.Data()), first.ApprovalID.String()) {
-				n++
-			}
-		}
-		return n
-	}
-	if n := requested(); n != 1 {
-		t.Errorf("announced %d times", n)
-	}
-	w.exec("UPDATE codex_approvals SET approvers = '{former}' WHERE id = $1", first.ApprovalID)
-	if again := k.ask(t, body)[0]; *again.ApprovalID != *first.ApprovalID || requested() != 2 {
-		t.Errorf("asked of others: %+v, announced %d times", again, requested())
-	}
-	if second := k.ask(t, actionBody("apply", "", c.configMapText("careful-a", "2")))[0]; second.ApprovalID == nil {
-		t.Errorf("the second: %+v", second)
-	}
-	third := k.ask(t, actionBody("apply", "", c.configMapText("careful-a", "3")))[0]
-	if third.Outcome != api.ActionOutcomeRefused || !strings.Contains(third.Error+third.Decision.Reason, "2 of the task are open") {
-		t.Errorf("the third: %+v", third)
-	}
-}
-
 // The data of a Secret is in no answer, error or row.
 func TestSecretsStayHidden(t *testing.T) {
 	t.Parallel()
@@ -506,30 +413,25 @@ func TestNothingIsAllowedWithoutAPolicy(t *testing.T) {
 func TestChangesAreNoted(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	text := rules(c.namespace)
-	p, err := policy.Parse([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var w *world
+	var a *arena
 	var noted []int
 	proxy := c.proxy(func(r *http.Request) {
 		if r.Method == http.MethodPatch {
-			noted = append(noted, one[int](w, "SELECT count(*) FROM codex_task_acting"))
+			noted = append(noted, one[int](a.world, "SELECT count(*) FROM codex_task_acting"))
 		}
 	})
-	w = setup(t, append(c.settings(writePolicy(t, text)), "KUBECONFIG", proxy)...)
-	k := w.acting(c, p, c.configMap("open-a"))
+	a = setupArenaOn(t, c, "KUBECONFIG", proxy)
+	k := a.acting(c, a.policy, c.configMap("open-a"))
 	k.ask(t, actionBody("apply", `, "dryRun": true`, c.configMapText("open-a", "1")))
 	k.ask(t, actionBody("apply", "", c.configMapText("open-a", "1")))
 	if !slices.Equal(noted, []int{0, 1, 1}) { // a dry run, and a change after one
 		t.Errorf("noted were %v", noted)
 	}
-	if n := one[int](w, "SELECT count(*) FROM codex_task_acting"); n != 0 {
+	if n := one[int](a.world, "SELECT count(*) FROM codex_task_acting"); n != 0 {
 		t.Errorf("%d are noted still", n)
 	}
-	w.move(k.task, "finalizing")
-	status, data := w.request(http.MethodPost, k.path(), k.token, actionBody("apply", "", c.configMapText("open-a", "2")))
+	a.move(k.task, "finalizing")
+	status, data := a.request(http.MethodPost, k.path(), k.token, actionBody("apply", "", c.configMapText("open-a", "2")))
 	wantProblem(t, status, data, problem.ErrConflict)
 }
 
@@ -541,11 +443,6 @@ func TestApplyToWhatGoesMeanwhile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t)
-			text := rules(c.namespace)
-			p, err := policy.Parse([]byte(text))
-			if err != nil {
-				t.Fatal(err)
-			}
 			ref := c.configMap("open-a")
 			patches := 0
 			proxy := c.proxy(func(r *http.Request) {
@@ -563,9 +460,9 @@ func TestApplyToWhatGoesMeanwhile(t *testing.T) {
 					c.apply("somebody", c.configMapText("open-a", "1"))
 				}
 			})
-			w := setup(t, append(c.settings(writePolicy(t, text)), "KUBECONFIG", proxy)...)
+			a := setupArenaOn(t, c, "KUBECONFIG", proxy)
 			c.apply("somebody", c.configMapText("open-a", "1"))
-			k := w.acting(c, p, ref)
+			k := a.acting(c, a.policy, ref)
 			content := strings.Replace(c.configMapText("open-a", "1"), `"key"`, `"mine"`, 1)
 			got := k.ask(t, actionBody("apply", "", content))
 			if got[0].Outcome != api.ActionOutcomeConflict {
@@ -575,38 +472,5 @@ func TestApplyToWhatGoesMeanwhile(t *testing.T) {
 				t.Errorf("there is %s", live)
 			}
 		})
-	}
-}
-
-// What a task waits for is bounded, and more is refused before it is done.
-func TestWaitsAreBounded(t *testing.T) {
-	t.Parallel()
-	turns, id := callback.NewTurns(1), uuid.New()
-	var leaves []func()
-	for {
-		leave, err := turns.Wait(id)
-		if err != nil {
-			if !errors.Is(err, problem.ErrRateLimited) {
-				t.Fatal(err)
-			}
-			break
-		}
-		leaves = append(leaves, leave)
-	}
-	if len(leaves) != 4 {
-		t.Errorf("%d wait, want 4", len(leaves))
-	}
-	other, err := turns.Wait(uuid.New())
-	if err != nil {
-		t.Fatal(err)
-	}
-	other()
-	leaves[0]()
-	leaves[0]() // which does nothing
-	if _, err := turns.Wait(id); err != nil {
-		t.Error(err)
-	}
-	if _, err := turns.Wait(id); err == nil {
-		t.Error("to leave twice made room for two")
 	}
 }

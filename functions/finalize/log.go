@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/graf-run/graf/shared/artifact"
 	"github.com/graf-run/graf/shared/kube"
@@ -62,18 +61,8 @@ func (f *Finalizer) keepLog(ctx context.Context, task query.Task, execution kube
 // keepStoppingLog stores the log of an execution whose pods are being ended because of its deadline or its deletion:
 // once it has ended they are gone. It tries once, and may fail, as the end itself tries again.
 func (f *Finalizer) keepStoppingLog(ctx context.Context, id uuid.UUID, attempt int) error {
-	task, err := query.New(f.pool).GetTask(ctx, id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read task %s: %w", id, err)
-	}
-	if task.Status != "running" || int(task.Attempt) != attempt {
-		return nil
-	}
-	o, err := f.observe(ctx, id, attempt, kube.KindFor(task.OrchestrationMode))
-	if err != nil || !o.Stopping() {
+	task, o, running, err := f.observeAttempt(ctx, id, attempt)
+	if err != nil || !running || !o.Stopping() {
 		return err
 	}
 	f.keepLogBeforeStop(ctx, task, o.Execution)

@@ -2,7 +2,6 @@ package platform
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"net/http"
@@ -21,21 +20,8 @@ import (
 // document; 503 and 429, which faults bring, give false.
 func (s *system) call(t *testing.T, method, path string, body, out any, headers ...string) (int, bool) {
 	t.Helper()
-	encoded := []byte(nil)
-	if body != nil {
-		var err error
-		encoded, err = json.Marshal(body)
-		must(t, err)
-	}
-	request, err := http.NewRequestWithContext(within(t), method, s.URL()+path, bytes.NewReader(encoded))
+	request, err := apitest.NewRequest(within(t), method, s.URL()+path, s.Token(), body, headers...)
 	must(t, err)
-	request.Header.Set("Authorization", "Bearer "+s.Token())
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
-	}
 	response, err := http.DefaultClient.Do(request)
 	must(t, err)
 	defer func() { _ = response.Body.Close() }()

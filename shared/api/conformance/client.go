@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,47 +23,20 @@ const glance = 200 * time.Millisecond
 // client is a careful one: it uses keys, and tries again when Graf is away for a moment.
 type client struct{ Target }
 
-func (c *client) request(ctx context.Context, method, url string, body any, headers ...string) (*http.Response, error) {
-	var encoded []byte
-	if body != nil {
-		var err error
-		if encoded, err = json.Marshal(body); err != nil {
-			return nil, err
-		}
-	}
-	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(encoded))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Authorization", "Bearer "+c.Token)
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
-	}
-	return c.Client.Do(request)
+func (c *client) request(ctx context.Context, method, url string, body any, headers ...string) (*http.Request, error) {
+	return apitest.NewRequest(ctx, method, url, c.Token, body, headers...)
 }
 
-// call makes one call. Answers are held to the OpenAPI document; what passes by itself (no answer, 429, 5xx) gives an error.
+// call makes one call: see apitest.Call for its error.
 func (c *client) call(t *testing.T, method, url string, body, out any, headers ...string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), c.Patience)
 	defer cancel()
-	response, err := c.request(ctx, method, url, body, headers...)
+	request, err := c.request(ctx, method, url, body, headers...)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = response.Body.Close() }() // it was only read
-	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= http.StatusInternalServerError {
-		answer, _ := io.ReadAll(io.LimitReader(response.Body, 1<<16))
-		return fmt.Errorf("%s %s: %s: %s", method, url, response.Status, answer)
-	}
-	answer := apitest.CheckResponse(t, response)
-	if response.StatusCode >= http.StatusMultipleChoices {
-		t.Fatalf("%s %s: %s: %s", method, url, response.Status, answer)
-	}
-	return json.Unmarshal(answer, out)
+	return apitest.Call(t, c.Client, request, out)
 }
 
 // mustCall calls until there is an answer.
@@ -187,7 +159,11 @@ func (c *client) read(ctx context.Context, id uuid.UUID, s *stream) error {
 	if n := len(s.events); n > 0 {
 		headers = append(headers, "Last-Event-ID", fmt.Sprint(s.events[n-1].Sequence))
 	}
-	response, err := c.request(ctx, http.MethodGet, c.Callback+"/v1/codex/tasks/"+id.String()+"/events", nil, headers...)
+	request, err := c.request(ctx, http.MethodGet, c.Callback+"/v1/codex/tasks/"+id.String()+"/events", nil, headers...)
+	if err != nil {
+		return err
+	}
+	response, err := c.Client.Do(request)
 	if err != nil {
 		return err
 	}
