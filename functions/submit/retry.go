@@ -78,7 +78,8 @@ func (r *Retrier) request(ctx context.Context, task query.Task) (api.TaskSubmiss
 		MaxAttempts: new(int(task.MaxAttempts)), Tags: task.Tags, Metadata: task.Metadata, Budget: budgetOf(task),
 	}
 	q := query.New(r.pool)
-	manifests, err := q.GetAppliedManifests(ctx, task.ID)
+	toApply, err := q.GetAppliedManifests(ctx, task.ID)
+	manifests := toApply.Manifests
 	request.Apply = err == nil
 	if errors.Is(err, pgx.ErrNoRows) {
 		manifests, err = q.GetSubmittedManifests(ctx, task.ID)
