@@ -38,15 +38,24 @@ func ReadPrices(file string) (Prices, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the prices: %w", err)
 	}
+	prices, err := ParsePrices(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return prices, nil
+}
+
+// ParsePrices reads the text of a price list.
+func ParsePrices(text string) (Prices, error) {
 	var prices Prices
-	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	decoder := yaml.NewDecoder(strings.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&prices); err != nil {
-		return nil, fmt.Errorf("read the prices of %s: %w", file, err)
+		return nil, fmt.Errorf("read the prices: %w", err)
 	}
 	for model, price := range prices {
 		if price.Input < 0 || price.Cached < 0 || price.Output < 0 {
-			return nil, fmt.Errorf("the prices of %s: that of %s is below 0", file, model)
+			return nil, fmt.Errorf("the price of model %s is below 0", model)
 		}
 	}
 	return prices, nil

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -127,6 +128,11 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, 
 	if err != nil {
 		return 1, err
 	}
+	leave, err := r.house(program)
+	if err != nil {
+		return 1, err
+	}
+	defer leave()
 	r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
 	beating := r.beat()
 	defer beating()
@@ -137,6 +143,21 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, 
 			return r.end(end, failure), nil
 		}
 	}
+}
+
+// house gives an agent that keeps files a folder outside of the one that it works in,
+// unless it has one. leave removes it.
+func (r *runner) house(program agent.Agent) (leave func(), err error) {
+	homed, is := program.(agent.Homed)
+	if !is || lookUp(r.config.Environment)(homed.HomeVariable()) != "" {
+		return func() {}, nil
+	}
+	folder, err := os.MkdirTemp(r.config.SpoolFolder, "graf-agent-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the agent's own files: %w", err)
+	}
+	r.config.Environment = append(slices.Clone(r.config.Environment), homed.HomeVariable()+"="+folder)
+	return func() { _ = os.RemoveAll(folder) }, nil // the container's end removes it, too
 }
 
 // bounded is a context that ends with the task's deadline.
@@ -151,6 +172,7 @@ func (r *runner) bounded(ctx context.Context) (context.Context, context.CancelFu
 func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc, program agent.Agent) (process.End, error) {
 	task := agent.Task{
 		Prompt: r.contract.Prompt, Arguments: r.config.Arguments, Model: r.config.Model, Session: r.sessionID(),
+		Environment: lookUp(r.config.Environment),
 	}
 	r.forgetFailure()
 	if r.config.MCP {
@@ -177,7 +199,7 @@ func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc, progr
 	reading.Go(func() { out.read(stderr, func(line string) { out.log.add("stderr", line) }) })
 	unfollow := r.followSession(program, r.sessionID, func(said agent.Report) { r.take(out, said, cancel) })
 	end, err := process.Run(ctx, process.Command{
-		Args: start.Args, Folder: r.config.Folder, Env: r.config.Environment, Input: strings.NewReader(start.Input),
+		Args: start.Args, Folder: r.config.Folder, Env: append(slices.Clone(r.config.Environment), start.Env...), Input: strings.NewReader(start.Input),
 		Output: toStdout, Errors: toStderr, Grace: r.config.Grace,
 	})
 	unfollow()                                // before the turn's sum is read: what the file has told is no part of it

@@ -78,7 +78,7 @@ func variables(t *testing.T, name string) map[string]bool {
 // made is what make deploy puts into ConfigMap graf-deployment, and, with the
 // node's servers, into the others.
 var made = map[string][]string{
-	"graf-deployment": {"K_SINK", "GRAF_AGENT_IMAGE"},
+	"graf-deployment": {"K_SINK", "GRAF_AGENT_IMAGE", "GRAF_RUNNER_IMAGE"},
 	"graf-config":     {"GRAF_S3_ENDPOINT", "GRAF_S3_REGION", "GRAF_S3_BUCKET"},
 }
 

@@ -2,7 +2,10 @@ package launch
 
 import (
 	"errors"
+	"fmt"
 	"time"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/graf-run/graf/shared/embedding"
 	"github.com/graf-run/graf/shared/kube"
@@ -38,6 +41,14 @@ type ExecutionConfig struct {
 	Namespace string `env:"GRAF_EXECUTION_NAMESPACE" envDefault:"graf"`
 	// Image runs agents that name none.
 	Image string `env:"GRAF_AGENT_IMAGE" envDefault:"dev.local/graf-agent:latest"`
+	// Images run agents of some kinds that name none, as kind=image.
+	Images map[string]string `env:"GRAF_AGENT_IMAGES" envKeyValSeparator:"="`
+	// RunnerImage brings the runner into the agents' containers.
+	RunnerImage string `env:"GRAF_RUNNER_IMAGE" envDefault:"dev.local/graf-runner:latest"`
+	// RunnerPath is where the runner is in all of them; empty: RunnerImage brings it.
+	RunnerPath string `env:"GRAF_RUNNER_PATH"`
+	// ModelPrices are what models cost, for budgets in dollars.
+	ModelPrices ModelPrices `env:"GRAF_MODEL_PRICES"`
 	// ServiceAccount is the containers' identity; empty: the namespace's
 	// default one without its token.
 	ServiceAccount string `env:"GRAF_EXECUTION_SERVICE_ACCOUNT"`
@@ -52,6 +63,19 @@ type ExecutionConfig struct {
 	// and memory functions, without a path.
 	CallbackBaseURL string `env:"GRAF_CALLBACK_BASE_URL,required,notEmpty"`
 	MemoryBaseURL   string `env:"GRAF_MEMORY_BASE_URL,required,notEmpty"`
+}
+
+// ModelPrices is the text of a price list, as docs/runner.md describes it.
+type ModelPrices struct{ text string }
+
+// UnmarshalText keeps a text that is a list.
+func (p *ModelPrices) UnmarshalText(text []byte) error {
+	var list map[string]map[string]float64
+	if err := yaml.Unmarshal(text, &list); err != nil {
+		return fmt.Errorf("give a price list such as {\"gpt-5*\": {input: 1.25, cachedInput: 0.125, output: 10}}: %w", err)
+	}
+	p.text = string(text)
+	return nil
 }
 
 // workflowTemplate is the template of a task's execution, which only a Workflow has.

@@ -11,6 +11,7 @@ require (
 	golang.org/x/sync v0.24.0
 	k8s.io/apimachinery v0.33.5
 	knative.dev/func-go v0.21.3
+	sigs.k8s.io/yaml v1.6.0
 )
 
 require (
@@ -84,7 +85,6 @@ require (
 	sigs.k8s.io/json v0.0.0-20241014173422-cfa47c3a1cc8 // indirect
 	sigs.k8s.io/randfill v1.0.0 // indirect
 	sigs.k8s.io/structured-merge-diff/v4 v4.6.0 // indirect
-	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
 replace (

@@ -2,7 +2,6 @@ package launch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/kube"
@@ -216,39 +214,40 @@ func (l *Launcher) launch(ctx context.Context, task query.Task, in launchInput) 
 // hopeless tells of errors that another try would not mend.
 func hopeless(err error) bool {
 	return errors.Is(err, kube.ErrInvalid) || errors.Is(err, kube.ErrForbidden) || errors.Is(err, kube.ErrNotFound) ||
-		errors.Is(err, errUnreadable)
+		errors.Is(err, errUnreadable) || errors.Is(err, errBudgetSpent)
 }
+
+// errBudgetSpent says that earlier attempts have left nothing of the task's budget.
+var errBudgetSpent = errors.New("the budget is spent")
 
 // errUnreadable says that what was stored of a task cannot be given to an execution.
 var errUnreadable = errors.New("what is stored of the task cannot be used")
 
 func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, deadline time.Time) (kube.JobSpec, error) {
-	var agent api.Agent
-	if err := json.Unmarshal(task.Agent, &agent); err != nil {
-		return kube.JobSpec{}, fmt.Errorf("%w: the agent: %w", errUnreadable, err)
+	agent, err := agentOf(task)
+	if err != nil {
+		return kube.JobSpec{}, err
 	}
 	manifests, err := l.beforeManifests(ctx, task)
 	if err != nil {
 		return kube.JobSpec{}, err
 	}
-	image := agent.Image
-	if image == "" {
-		image = l.execution.Image
-	}
 	budget, err := l.budget(ctx, task)
 	if err != nil {
 		return kube.JobSpec{}, err
 	}
+	_, runnerImage := l.execution.runner()
 	base := "/v1/codex/tasks/" + task.ID.String()
 	return kube.JobSpec{
 		Kind: kube.KindFor(task.OrchestrationMode), WorkflowTemplate: l.execution.workflowTemplate(task),
 		TaskID: task.ID.String(), Attempt: int(task.Attempt), Namespace: l.execution.Namespace,
-		Image: image, Command: agent.Command, Env: agent.Env,
+		Image: l.execution.image(agent), RunnerImage: runnerImage, Command: l.execution.command(agent),
+		Env: agent.Env, SecretEnv: secretEnv(agent),
 		Prompt: in.prompt, CallbackToken: in.token,
 		CallbackURL: strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/events",
 		MemoryURL:   strings.TrimRight(l.execution.MemoryBaseURL, "/") + base + "/memory",
 		ActionsURL:  strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/actions",
-		Manifests:   manifests, TraceParent: task.TraceParent, Budget: budget,
+		Manifests:   manifests, TraceParent: task.TraceParent, Budget: budget, ModelPrices: l.execution.ModelPrices.text,
 		Timeout: time.Duration(task.TimeoutSeconds) * time.Second, Deadline: deadline,
 		GracePeriod: l.execution.GracePeriod, TTL: l.execution.TTL,
 		Requests: agent.Requests, Limits: agent.Limits,
@@ -266,10 +265,16 @@ func (l *Launcher) budget(ctx context.Context, task query.Task) (kube.Budget, er
 	}
 	var left kube.Budget
 	if task.BudgetTokens != nil {
-		left.Tokens = new(max(*task.BudgetTokens-used.InputTokens-used.OutputTokens, 0))
+		left.Tokens = new(*task.BudgetTokens - used.InputTokens - used.OutputTokens)
+		if *left.Tokens <= 0 {
+			return left, fmt.Errorf("%w: %d of %d tokens are used", errBudgetSpent, used.InputTokens+used.OutputTokens, *task.BudgetTokens)
+		}
 	}
 	if task.BudgetUsd != nil {
-		left.USD = new(max(*task.BudgetUsd-used.Usd, 0))
+		left.USD = new(*task.BudgetUsd - used.Usd)
+		if *left.USD <= 0 {
+			return left, fmt.Errorf("%w: $%.4f of $%.4f are used", errBudgetSpent, used.Usd, *task.BudgetUsd)
+		}
 	}
 	return left, nil
 }
@@ -358,6 +363,9 @@ func (l *Launcher) retryLater(ctx context.Context, task query.Task, cause error)
 // fail ends a task whose execution cannot be started, and frees its slot.
 func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error {
 	class, reason := "infrastructure", "the execution could not be started: "+redact.Text(postgres.Text(cause.Error()))
+	if errors.Is(cause, errBudgetSpent) {
+		class, reason = "budget", cause.Error()
+	}
 	failed := false
 	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
 		// Before the event that has launch look for a free slot.

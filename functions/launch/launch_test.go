@@ -339,7 +339,7 @@ func TestPromptOfARetry(t *testing.T) {
 	task := tasktest.Queued(t, f.pool, tasktest.Task{Prompt: "Something else altogether."})
 	tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET retry_of = $2, budget_tokens = 1000, budget_usd = 0.5 WHERE id = $1`, task.ID, failed.ID)
 	tasktest.Exec(t, f.pool, `INSERT INTO codex_task_events (task_id, sequence, event_id, event_type, attempt, content, occurred_at)
-		VALUES ($1, 1, 'u', 'usage', 1, '{"inputTokens": 300, "outputTokens": 100, "usd": 0.75}', now())`, task.ID)
+		VALUES ($1, 1, 'u', 'usage', 1, '{"inputTokens": 300, "outputTokens": 100, "usd": 0.25}', now())`, task.ID)
 	if err := f.Enqueue(t.Context(), task.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +361,7 @@ func TestPromptOfARetry(t *testing.T) {
 		t.Errorf("the first memory is a %s", recalled)
 	}
 	// What is left of the budget.
-	if b := specs[0].Budget; b.Tokens == nil || *b.Tokens != 600 || b.USD == nil || *b.USD != 0 {
+	if b := specs[0].Budget; b.Tokens == nil || *b.Tokens != 600 || b.USD == nil || *b.USD != 0.25 {
 		t.Errorf("budget %+v", b)
 	}
 }

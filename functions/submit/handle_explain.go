@@ -49,7 +49,9 @@ func explain(p *policy.Policy, q api.PolicyQuestion, caller string) (policy.Deci
 		if x.TimeoutSeconds != nil {
 			seconds = *x.TimeoutSeconds
 		}
-		return p.Execute(policy.Execution{Task: about, Image: x.Image, TimeoutSeconds: seconds, Limits: x.Limits}), nil
+		return p.Execute(policy.Execution{
+			Task: about, Image: x.Image, TimeoutSeconds: seconds, Limits: x.Limits, Secrets: x.Secrets,
+		}), nil
 	}
 	action := policy.Action{
 		Task: about, Verb: string(q.Action.Verb), Force: q.Action.Force, Resource: named(q.Action.Resource),

@@ -50,6 +50,7 @@ func (t *newTaskRows) ask(p *policy.Policy, request api.TaskSubmission, applied 
 	}
 	run := p.Execute(policy.Execution{
 		Task: about, Image: request.Agent.Image, TimeoutSeconds: *request.TimeoutSeconds, Limits: request.Agent.Limits,
+		Secrets: secretsOf(request.Agent),
 	})
 	consider("/agent", subjectTask, "run the task", run)
 	t.row.PolicyRule, t.row.PolicyVersion = run.Rule, optional(p.Version)

@@ -169,7 +169,7 @@ func parseManifest(raw api.Manifest, salt []byte) ([]manifest.Object, error) {
 // that a request means the same whether it spells them out or not.
 func withDefaults(r api.TaskSubmission) api.TaskSubmission {
 	r.IdempotencyKey = ""
-	r.Agent.Kind = api.AgentKindCommand
+	r.Agent = agentWithDefaults(r.Agent)
 	r.OrchestrationMode = cmp.Or(r.OrchestrationMode, api.DefaultOrchestrationMode)
 	if r.Priority == nil {
 		r.Priority = new(api.DefaultPriority)

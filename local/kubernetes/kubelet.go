@@ -21,6 +21,7 @@ type kubelet struct {
 	logger   *slog.Logger
 	slots    chan struct{}
 	spawner  *spawner
+	secrets  map[string]map[string][]byte // by name; they are no objects
 
 	// removals are the UIDs of pods that are gone; removing their logs takes time that no write should wait for.
 	removals chan string
@@ -37,6 +38,7 @@ func newKubelet(s *store, f folders, options Options) *kubelet {
 	k := &kubelet{
 		store: s, folders: f, path: options.Path, logBytes: options.LogBytes,
 		logger: options.Logger, slots: make(chan struct{}, options.MaxPods), spawner: newSpawner(),
+		secrets: options.Secrets,
 		removals: make(chan string, 1024), quit: make(chan struct{}),
 		cancels: map[types.UID]context.CancelCauseFunc{},
 	}

@@ -43,6 +43,8 @@ type Options struct {
 	Namespaces []string
 	// Notify takes each change of a Job; nil means nobody is told.
 	Notify Notify
+	// Secrets are the data of Secrets that pods can refer to although there are no such objects: they are kept nowhere.
+	Secrets map[string]map[string][]byte
 	// MaxPods bounds how many pods run at once; the others are pending. Zero means 110.
 	MaxPods int
 	// Path is the PATH of the processes, by default the platform's own.

@@ -84,6 +84,9 @@ func (k *kubelet) awaitSource(ctx context.Context, s source) (map[string][]byte,
 }
 
 func (k *kubelet) data(of key) (map[string][]byte, error) {
+	if data, given := k.secrets[of.name]; given && of.resource == secretResource {
+		return data, nil
+	}
 	o := of.resource.empty()
 	if err := k.store.get(of, o); err != nil {
 		return nil, err

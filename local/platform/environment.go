@@ -2,6 +2,7 @@ package platform
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ func (p *Platform) functionEnvironment(address string) []string {
 		"GRAF_MEMORY_BASE_URL=" + p.URL(),
 		"GRAF_EVENT_SOURCES=/local/cli=local",
 		"GRAF_OPERATORS=local",
+		"GRAF_RUNNER_PATH=" + filepath.Join(p.programs(), "graf-runner"),
 	}
 	environment = append(environment, connection.Environment("GRAF_")...)
 	environment = append(environment, p.modelEnvironment()...)
@@ -85,6 +87,25 @@ func (p *Platform) modelEnvironment() []string {
 	return environment
 }
 
+// agentSecret is the Secret that holds what agents log in with.
+const agentSecret = "graf-agent"
+
+// credentials are the keys of the Secret graf-agent, which are taken from the user's
+// variables of these names; AGENT_… goes before, for agents' use alone.
+var credentials = []string{
+	"OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "GIT_USERNAME", "GIT_TOKEN",
+}
+
+func agentCredentials(get func(name string) string) map[string][]byte {
+	data := map[string][]byte{}
+	for _, name := range credentials {
+		if value := cmp.Or(get("AGENT_"+name), get(name)); value != "" {
+			data[name] = []byte(value)
+		}
+	}
+	return data
+}
+
 // own are the variables that the platform sets itself; what a shell has of
 // them, from an earlier run's .graf/env, must not reach the functions.
 var own = []string{
@@ -112,11 +133,16 @@ func inherited(environ []string) []string {
 
 // programPath lets agents find the example agents that are built beside the functions.
 func (p *Platform) programPath() string {
+	return p.programs() + string(os.PathListSeparator) + os.Getenv("PATH")
+}
+
+// programs is the folder of Graf's programs, absolute where the present folder is known.
+func (p *Platform) programs() string {
 	programs, err := filepath.Abs(p.config.Programs)
 	if err != nil {
-		return os.Getenv("PATH")
+		return p.config.Programs
 	}
-	return programs + string(os.PathListSeparator) + os.Getenv("PATH")
+	return programs
 }
 
 // writeEnvironment writes .graf/env, which a shell can source.

@@ -21,6 +21,12 @@ type Agent interface {
 	Read(line string) []Report
 }
 
+// Homed is an agent that keeps files of its own in a folder, which a variable names.
+type Homed interface {
+	// HomeVariable is the variable's name.
+	HomeVariable() string
+}
+
 // SessionKeeper is an agent that tells what it uses in a file of its session, sooner
 // than in its output: a budget needs it while the agent works.
 type SessionKeeper interface {
@@ -37,6 +43,8 @@ type Task struct {
 	Arguments []string
 	// Model is the language model; "" is the agent's own choice.
 	Model string
+	// Environment looks a variable up that the program is given; "" if it is not set.
+	Environment func(name string) string
 	// Session is the one to go on with, "" for a new one.
 	Session string
 	// MCP is the URL of the task's MCP server, "" for none. Its token is in the
@@ -49,6 +57,8 @@ type Invocation struct {
 	Args []string
 	// Input is its standard input.
 	Input string
+	// Env are variables besides those that it is given, NAME=value.
+	Env []string
 }
 
 // Report is something that an agent said. Of its fields those are set that it is

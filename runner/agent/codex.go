@@ -30,12 +30,32 @@ func (c *codex) Start(task Task) Invocation {
 	if task.Model != "" {
 		args = append(args, "--model", task.Model)
 	}
+	args = append(args, provider(task.Environment("OPENAI_BASE_URL"))...)
 	if task.MCP != "" {
 		args = append(args, "-c", "mcp_servers.graf.url="+strconv.Quote(task.MCP),
 			"-c", `mcp_servers.graf.bearer_token_env_var="GRAF_CALLBACK_TOKEN"`)
 	}
 	// The prompt is standard input: arguments can be read by every process.
-	return Invocation{Args: append(append(args, task.Arguments...), "-"), Input: task.Prompt}
+	invocation := Invocation{Args: append(append(args, task.Arguments...), "-"), Input: task.Prompt}
+	if key := task.Environment("OPENAI_API_KEY"); key != "" && task.Environment("CODEX_API_KEY") == "" {
+		invocation.Env = []string{"CODEX_API_KEY=" + key}
+	}
+	return invocation
+}
+
+// HomeVariable is where Codex keeps its settings and sessions.
+func (*codex) HomeVariable() string { return "CODEX_HOME" }
+
+// provider are the settings for a model that is not served at OpenAI's own address.
+func provider(url string) []string {
+	if url == "" {
+		return nil
+	}
+	return []string{
+		"-c", `model_provider="endpoint"`, "-c", `model_providers.endpoint.name="endpoint"`,
+		"-c", "model_providers.endpoint.base_url=" + strconv.Quote(url),
+		"-c", `model_providers.endpoint.env_key="OPENAI_API_KEY"`, "-c", `model_providers.endpoint.wire_api="responses"`,
+	}
 }
 
 type codexEvent struct {

@@ -67,12 +67,18 @@ func (e ActionVerb) Valid() bool {
 
 // Defines values for AgentKind.
 const (
+	AgentKindClaude  AgentKind = "claude"
+	AgentKindCodex   AgentKind = "codex"
 	AgentKindCommand AgentKind = "command"
 )
 
 // Valid indicates whether the value is a known member of the AgentKind enum.
 func (e AgentKind) Valid() bool {
 	switch e {
+	case AgentKindClaude:
+		return true
+	case AgentKindCodex:
+		return true
 	case AgentKindCommand:
 		return true
 	default:
@@ -338,6 +344,24 @@ func (e RecallMode) Valid() bool {
 	}
 }
 
+// Defines values for RepositoryForge.
+const (
+	RepositoryForgeGitea  RepositoryForge = "gitea"
+	RepositoryForgeGithub RepositoryForge = "github"
+)
+
+// Valid indicates whether the value is a known member of the RepositoryForge enum.
+func (e RepositoryForge) Valid() bool {
+	switch e {
+	case RepositoryForgeGitea:
+		return true
+	case RepositoryForgeGithub:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ResourceChangeChange.
 const (
 	ResourceChangeChangeAdded   ResourceChangeChange = "added"
@@ -539,32 +563,64 @@ type ActionVerb string
 
 // Agent At most 1 MiB as JSON, which Kubernetes can take.
 type Agent struct {
-	// Command The program, which cannot be "", and its arguments; no shell reads them.
-	Command []string `json:"command"`
+	// Arguments Of the other kinds, what their program is given besides what Graf gives it.
+	Arguments []string `json:"arguments,omitempty,omitzero"`
+
+	// Artifacts Files that are kept when the agent has ended, by patterns relative to its
+	// folder; ** stands for any number of folders.
+	Artifacts []string `json:"artifacts,omitempty,omitzero"`
+
+	// Command Of kind `command`, and of it alone: the program, which cannot be "", and its
+	// arguments; no shell reads them.
+	Command []string `json:"command,omitempty,omitzero"`
 
 	// Env Environment variables on top of the container contract's. They cannot be
 	// named GRAF_… or TRACEPARENT.
 	Env map[string]string `json:"env,omitempty,omitzero"`
 
-	// Image The container image; the platform's own when left out.
-	Image string    `json:"image,omitempty,omitzero"`
-	Kind  AgentKind `json:"kind,omitempty,omitzero"`
+	// Image The container image; the platform's own for the kind when left out.
+	Image string `json:"image,omitempty,omitzero"`
+
+	// Kind `command` is any program. The others are language models' agents, by the
+	// name of their program in the image.
+	Kind AgentKind `json:"kind,omitempty,omitzero"`
 
 	// Limits Kubernetes quantities by the resource's name, such as cpu: 500m and memory: 1Gi.
 	Limits ResourceQuantities `json:"limits,omitempty,omitzero"`
 
+	// Model Of the other kinds, the language model; the agent's own choice when left out.
+	Model string `json:"model,omitempty,omitzero"`
+
+	// Repository A git repository that is cloned into the agent's folder before it starts. The
+	// credentials are the variables GIT_USERNAME and GIT_TOKEN, which secretEnv can set.
+	Repository Repository `json:"repository,omitempty,omitzero"`
+
 	// Requests Kubernetes quantities by the resource's name, such as cpu: 500m and memory: 1Gi.
 	Requests ResourceQuantities `json:"requests,omitempty,omitzero"`
+
+	// SecretEnv Environment variables whose values are keys of Secrets of the namespace that
+	// agents run in, which the policy has to allow. Without being asked, and as
+	// far as the Secret graf-agent has them, codex is given OPENAI_API_KEY and
+	// OPENAI_BASE_URL, claude ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL, and who
+	// has a repository GIT_USERNAME and GIT_TOKEN.
+	SecretEnv map[string]SecretKey `json:"secretEnv,omitempty,omitzero"`
 }
 
-// AgentKind defines model for Agent.Kind.
+// AgentKind `command` is any program. The others are language models' agents, by the
+// name of their program in the image.
 type AgentKind string
 
 // AgentSummary The agent without its environment, which may hold secrets.
 type AgentSummary struct {
-	Command []string `json:"command"`
-	Image   string   `json:"image,omitempty,omitzero"`
-	Kind    string   `json:"kind"`
+	Arguments []string `json:"arguments,omitempty,omitzero"`
+	Command   []string `json:"command,omitempty,omitzero"`
+	Image     string   `json:"image,omitempty,omitzero"`
+	Kind      string   `json:"kind"`
+	Model     string   `json:"model,omitempty,omitzero"`
+
+	// Repository A git repository that is cloned into the agent's folder before it starts. The
+	// credentials are the variables GIT_USERNAME and GIT_TOKEN, which secretEnv can set.
+	Repository Repository `json:"repository,omitempty,omitzero"`
 }
 
 // Approval defines model for Approval.
@@ -1067,7 +1123,10 @@ type PolicyQuestion struct {
 		// OrchestrationMode What runs the task's attempts: `direct` a Kubernetes Job, `argo` an Argo Workflow, `temporal` a Temporal workflow,
 		// which makes a Job. The policy says which are allowed.
 		OrchestrationMode OrchestrationMode `json:"orchestrationMode,omitempty,omitzero"`
-		TimeoutSeconds    *int              `json:"timeoutSeconds,omitempty"`
+
+		// Secrets The Secrets of which the agent is given keys.
+		Secrets        []string `json:"secrets,omitempty,omitzero"`
+		TimeoutSeconds *int     `json:"timeoutSeconds,omitempty"`
 	} `json:"execution,omitempty"`
 	Priority *int `json:"priority,omitempty"`
 
@@ -1107,6 +1166,32 @@ type RecalledMemory struct {
 
 // ReportedEventType The types of events that an agent sends.
 type ReportedEventType = EventType
+
+// Repository A git repository that is cloned into the agent's folder before it starts. The
+// credentials are the variables GIT_USERNAME and GIT_TOKEN, which secretEnv can set.
+type Repository struct {
+	// Branch The branch that is pushed; graf/TASKID when left out.
+	Branch string `json:"branch,omitempty,omitzero"`
+
+	// Forge What serves pull requests; told by the host's name when left out.
+	Forge RepositoryForge `json:"forge,omitempty,omitzero"`
+
+	// ForgeURL The base URL of its API; told by the repository's when left out.
+	ForgeURL string `json:"forgeUrl,omitempty,omitzero"`
+
+	// PullRequest Push, and open a pull request.
+	PullRequest bool `json:"pullRequest,omitempty,omitzero"`
+
+	// Push Push what the agent committed, and what it left uncommitted.
+	Push bool `json:"push,omitempty,omitzero"`
+
+	// Revision The branch, tag or commit to begin with; the remote's default branch when left out.
+	Revision string `json:"revision,omitempty,omitzero"`
+	URL      string `json:"url"`
+}
+
+// RepositoryForge What serves pull requests; told by the host's name when left out.
+type RepositoryForge string
 
 // ResourceChange The content of a `resource` event.
 type ResourceChange struct {
@@ -1156,6 +1241,15 @@ type ResourceReference struct {
 
 	// Namespace Left out for a resource of the whole cluster.
 	Namespace Namespace `json:"namespace,omitempty,omitzero"`
+}
+
+// SecretKey defines model for SecretKey.
+type SecretKey struct {
+	Key  string `json:"key"`
+	Name string `json:"name"`
+
+	// Optional Run the agent without the variable, rather than not at all, if there is no such key.
+	Optional bool `json:"optional,omitempty,omitzero"`
 }
 
 // Sha256 A SHA-256, 64 lower-case hex digits.

@@ -14,6 +14,9 @@ import (
 
 // Where the container finds its files: part of the container contract.
 const (
+	// RunnerFolder is where the runner is, if a JobSpec's RunnerImage brings it.
+	RunnerFolder = "/var/run/graf/bin"
+
 	taskFolder      = "/var/run/graf/task"
 	promptKey       = "prompt.md"
 	manifestsFolder = "/var/run/graf/manifests"
@@ -51,7 +54,27 @@ func (s JobSpec) pod() object {
 	if s.ServiceAccount != "" {
 		pod["serviceAccountName"] = s.ServiceAccount
 	}
+	if s.RunnerImage != "" {
+		pod["initContainers"] = []any{s.runnerContainer()}
+	}
 	return pod
+}
+
+// noPrivileges is the security context of every container.
+func noPrivileges() object {
+	return object{"allowPrivilegeEscalation": false, "capabilities": object{"drop": []any{"ALL"}}}
+}
+
+// runnerContainer puts the runner where the container finds it, and ends. It is given nothing of the task.
+func (s JobSpec) runnerContainer() object {
+	little := object{"cpu": "10m", "memory": "32Mi"}
+	return object{
+		"name": "graf-runner", "image": s.RunnerImage, "command": []any{"graf-runner", "install", RunnerFolder},
+		"volumeMounts":             []any{object{"name": "runner", "mountPath": RunnerFolder}},
+		"securityContext":          noPrivileges(),
+		"resources":                object{"requests": little, "limits": object{"memory": "64Mi"}},
+		"terminationMessagePolicy": "FallbackToLogsOnError",
+	}
 }
 
 func (s JobSpec) container() object {
@@ -67,20 +90,20 @@ func (s JobSpec) container() object {
 	if s.ServiceAccount != "" {
 		mounts = append(mounts, object{"name": "account", "mountPath": accountFolder, "readOnly": true})
 	}
+	if s.RunnerImage != "" {
+		mounts = append(mounts, object{"name": "runner", "mountPath": RunnerFolder, "readOnly": true})
+	}
 	return object{
 		"name": s.kind().container, "image": s.Image, "command": command, "env": s.environment(), "workingDir": workFolder,
-		"volumeMounts": mounts,
-		"securityContext": object{
-			"allowPrivilegeEscalation": false,
-			"capabilities":             object{"drop": []any{"ALL"}},
-		},
+		"volumeMounts":             mounts,
+		"securityContext":          noPrivileges(),
 		"resources":                object{"requests": quantities(s.Requests), "limits": quantities(s.Limits)},
 		"terminationMessagePolicy": "FallbackToLogsOnError",
 	}
 }
 
-// volumes are the same three whether or not there are manifests, so that GRAF_MANIFESTS_DIR always names a folder; and
-// the token of the service account, if there is one, bound to the pod.
+// volumes are the same three whether or not there are manifests, so that GRAF_MANIFESTS_DIR always names a folder; one
+// for the runner, if it is brought; and the token of the service account, if there is one, bound to the pod.
 func (s JobSpec) volumes() []any {
 	manifests := object{"name": "manifests", "emptyDir": object{}}
 	if len(s.Manifests) > 0 {
@@ -94,6 +117,9 @@ func (s JobSpec) volumes() []any {
 		}},
 		manifests,
 		object{"name": "work", "emptyDir": object{}},
+	}
+	if s.RunnerImage != "" {
+		volumes = append(volumes, object{"name": "runner", "emptyDir": object{}})
 	}
 	if s.ServiceAccount == "" {
 		return volumes
@@ -127,11 +153,21 @@ func (s JobSpec) environment() []any {
 	if s.Budget.USD != nil {
 		environment = append(environment, variable("GRAF_BUDGET_USD", strconv.FormatFloat(*s.Budget.USD, 'f', -1, 64)))
 	}
-	if _, set := s.Env["HOME"]; !set {
+	if s.ModelPrices != "" {
+		environment = append(environment, variable("GRAF_MODEL_PRICES", s.ModelPrices))
+	}
+	_, set := s.Env["HOME"]
+	if _, referenced := s.SecretEnv["HOME"]; !set && !referenced {
 		environment = append(environment, variable("HOME", workFolder))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		environment = append(environment, variable(name, s.Env[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.SecretEnv)) {
+		key := s.SecretEnv[name]
+		environment = append(environment, object{"name": name, "valueFrom": object{
+			"secretKeyRef": object{"name": key.Name, "key": key.Key, "optional": key.Optional},
+		}})
 	}
 	return environment
 }

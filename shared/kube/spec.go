@@ -2,6 +2,8 @@ package kube
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,8 +45,13 @@ type JobSpec struct {
 	Image string
 	// Command runs as it stands: Kubernetes' own $(NAME) references are not expanded in it, nor in Env.
 	Command []string
+	// RunnerImage is an image whose program graf-runner is put into RunnerFolder before the container starts; empty
+	// means that Command needs none.
+	RunnerImage string
 	// Env is added to the container contract's variables. It cannot set GRAF_… or TRACEPARENT.
 	Env map[string]string
+	// SecretEnv are variables whose values are keys of Secrets in Namespace, likewise.
+	SecretEnv map[string]SecretKey
 
 	Prompt        string
 	CallbackToken string
@@ -56,6 +63,9 @@ type JobSpec struct {
 	TraceParent string
 	// Budget is told to the container, which keeps to it.
 	Budget Budget
+
+	// ModelPrices is GRAF_MODEL_PRICES, what models cost; empty is unknown.
+	ModelPrices string
 
 	// Timeout is how long the execution may be active, rounded up to whole seconds.
 	Timeout time.Duration
@@ -72,6 +82,13 @@ type JobSpec struct {
 	// Requests and Limits are Kubernetes quantities by resource name, for example {"cpu": "500m"}.
 	Requests map[string]string
 	Limits   map[string]string
+}
+
+// SecretKey is a key of a Secret.
+type SecretKey struct {
+	Name, Key string
+	// Optional has the variable left out if there is no such key; otherwise the container waits for it.
+	Optional bool
 }
 
 // Budget is what an attempt may use; nil is as much as it likes.
@@ -154,7 +171,7 @@ func commandProblem(s JobSpec) string {
 }
 
 func environmentProblem(s JobSpec) string {
-	for name := range s.Env {
+	for _, name := range slices.Concat(slices.Sorted(maps.Keys(s.Env)), slices.Sorted(maps.Keys(s.SecretEnv))) {
 		if problems := validation.IsEnvVarName(name); len(problems) > 0 {
 			return fmt.Sprintf("env name %q: %s", name, problems[0])
 		}

@@ -41,6 +41,7 @@ type compiledExecution struct {
 	allow      bool
 	modes      patterns
 	images     patterns
+	secrets    patterns
 	maxTimeout time.Duration
 	limits     map[string]resource.Quantity
 	when       expression
@@ -222,6 +223,7 @@ func (p *Policy) Execute(x Execution) Decision {
 	}
 	variables[varExecution] = map[string]any{
 		"image": x.Image, "mode": x.Task.Mode, "timeoutSeconds": int64(x.TimeoutSeconds), "limits": x.Limits,
+		"secrets": x.Secrets,
 	}
 	what := fmt.Sprintf("running image %q in mode %s", x.Image, x.Task.Mode)
 	var notes []string
@@ -253,6 +255,11 @@ func (p *Policy) Execute(x Execution) Decision {
 func (e *compiledExecution) exceeded(x Execution) string {
 	if e.maxTimeout > 0 && time.Duration(x.TimeoutSeconds)*time.Second > e.maxTimeout {
 		return fmt.Sprintf("allows a timeout of at most %s", e.maxTimeout)
+	}
+	for _, name := range x.Secrets {
+		if !e.secrets.match(name) {
+			return fmt.Sprintf("gives the agent no key of Secret %q: its secrets would have to list it", name)
+		}
 	}
 	for name, most := range e.limits {
 		asked, err := resource.ParseQuantity(x.Limits[name])

@@ -69,13 +69,17 @@ func askDocumented(t *testing.T, p *policy.Policy, c []string) {
 	}
 }
 
-// execution reads "direct IMAGE [TIMEOUT] [NAME=LIMIT…]".
+// execution reads "direct IMAGE [TIMEOUT] [NAME=LIMIT…] [secret:NAME…]".
 func execution(t *testing.T, task policy.Task, text string) policy.Execution {
 	t.Helper()
 	words := strings.Fields(text)
 	task.Mode = words[0]
 	x := policy.Execution{Task: task, Image: words[1], TimeoutSeconds: 60, Limits: map[string]string{}}
 	for _, word := range words[2:] {
+		if name, secret := strings.CutPrefix(word, "secret:"); secret {
+			x.Secrets = append(x.Secrets, name)
+			continue
+		}
 		if name, limit, found := strings.Cut(word, "="); found {
 			x.Limits[name] = limit
 			continue

@@ -236,6 +236,7 @@ func (c *checker) executions(r rule, at place) []compiledExecution {
 			place: place{r.Name, "executions", i}, line: c.node(at).Line, allow: e.Effect != Deny,
 			modes:      c.patterns(orAny(e.Modes), at.to("modes"), []string{"direct", "argo", "temporal", "*"}),
 			images:     c.patterns(orAny(e.Images), at.to("images"), nil),
+			secrets:    c.patterns(e.Secrets, at.to("secrets"), nil),
 			maxTimeout: e.MaxTimeout, limits: limits,
 			when:     c.expression(e.When, scopeExecution, at.to("when")),
 			approval: c.approval(e.Approval, e.Effect, at.to("approval")),

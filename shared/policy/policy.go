@@ -52,6 +52,8 @@ type executionEntry struct {
 	Effect     Effect            `yaml:"effect"`
 	Modes      []string          `yaml:"modes"`
 	Images     []string          `yaml:"images"`
+	// Secrets are those of which the agent may be given keys; none if left out.
+	Secrets    []string          `yaml:"secrets"`
 	MaxTimeout time.Duration     `yaml:"maxTimeout"`
 	Limits     map[string]string `yaml:"limits"`
 	When       string            `yaml:"when"`

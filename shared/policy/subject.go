@@ -98,4 +98,6 @@ type Execution struct {
 	TimeoutSeconds int
 	// Limits are quantities by the names of resources, as Kubernetes writes them.
 	Limits map[string]string
+	// Secrets are the names of those of which the agent is given keys.
+	Secrets []string
 }

@@ -46,7 +46,9 @@ func (d *deployment) applyBroker(ctx context.Context) error {
 	return d.cluster.apply(ctx, []manifest.Object{{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": map[string]any{"name": "graf-deployment", "namespace": namespace, "labels": map[string]any{"app.kubernetes.io/part-of": "graf"}},
-		"data":     map[string]any{"K_SINK": address, "GRAF_AGENT_IMAGE": d.images[agentProgram]},
+		"data": map[string]any{
+			"K_SINK": address, "GRAF_AGENT_IMAGE": d.images[agentProgram], "GRAF_RUNNER_IMAGE": d.images[runnerProgram],
+		},
 	}})
 }
 

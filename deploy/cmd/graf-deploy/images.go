@@ -16,11 +16,14 @@ import (
 const (
 	migrateProgram = "migrate"
 	agentProgram   = "manifest-agent"
+	runnerProgram  = "graf-runner"
 )
 
 // packages are the programs that become images, with their packages.
 func (d *deployment) packages() map[string]string {
-	all := map[string]string{migrateProgram: "./migrations/cmd/migrate", agentProgram: "./examples/cmd/manifest-agent"}
+	all := map[string]string{
+		migrateProgram: "./migrations/cmd/migrate", agentProgram: "./examples/cmd/manifest-agent", runnerProgram: "./runner/cmd/graf-runner",
+	}
 	for _, name := range functionNames {
 		all[name] = "./functions/" + name + "/cmd/" + name
 	}
@@ -32,8 +35,11 @@ func (d *deployment) packages() map[string]string {
 
 // imageName is what the image of a program is called.
 func imageName(program string) string {
-	if program == agentProgram {
+	switch program {
+	case agentProgram:
 		return "graf-agent"
+	case runnerProgram:
+		return program
 	}
 	return "graf-" + program
 }

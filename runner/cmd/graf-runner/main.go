@@ -57,10 +57,8 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 		Args: cobra.ArbitraryArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			c.Arguments = args
-			if prices != "" {
-				if c.Prices, err = runner.ReadPrices(prices); err != nil {
-					return err
-				}
+			if c.Prices, err = readPrices(prices); err != nil {
+				return err
 			}
 			contract, err := runner.ReadContract(os.Getenv)
 			if err != nil {
@@ -85,6 +83,17 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 	flags.StringVar(&prices, "prices", "", "YAML file with what models cost, for budgets in dollars")
 	cmd.AddCommand(installCommand())
 	return cmd
+}
+
+// readPrices reads the price list of a file, or else what Graf told of prices.
+func readPrices(file string) (runner.Prices, error) {
+	if file != "" {
+		return runner.ReadPrices(file)
+	}
+	if text := os.Getenv("GRAF_MODEL_PRICES"); text != "" {
+		return runner.ParsePrices(text)
+	}
+	return nil, nil
 }
 
 func run(ctx context.Context, contract runner.Contract, c runner.Config) (int, error) {

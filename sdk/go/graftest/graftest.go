@@ -24,7 +24,7 @@ const module = "github.com/graf-run/graf/"
 var programs = []string{
 	"local/cmd/graf-local", "local/cmd/graf-embeddings", "examples/cmd/manifest-agent", "functions/submit/cmd/submit",
 	"functions/callback/cmd/callback", "functions/memory/cmd/memory", "functions/embed/cmd/embed",
-	"functions/launch/cmd/launch", "functions/finalize/cmd/finalize",
+	"functions/launch/cmd/launch", "functions/finalize/cmd/finalize", "runner/cmd/graf-runner",
 }
 
 // M is what testing.M has of it.
@@ -64,7 +64,8 @@ func become(settings []string) error {
 // servers, settings or embedding model.
 func own(environ []string) []string {
 	return slices.DeleteFunc(environ, func(variable string) bool {
-		return strings.HasPrefix(variable, "GRAF_") || strings.HasPrefix(variable, "OPENAI_")
+		return strings.HasPrefix(variable, "GRAF_") || strings.HasPrefix(variable, "OPENAI_") ||
+			strings.HasPrefix(variable, "AGENT_") || strings.HasPrefix(variable, "ANTHROPIC_") || strings.HasPrefix(variable, "GIT_")
 	})
 }
 

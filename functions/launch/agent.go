@@ -1,0 +1,103 @@
+package launch
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/kube"
+	"github.com/graf-run/graf/shared/postgres/query"
+)
+
+// runnerProgram is the entry point of every execution: see docs/runner.md.
+const runnerProgram = "graf-runner"
+
+// agentOf reads a task's agent as it was submitted.
+func agentOf(task query.Task) (api.Agent, error) {
+	var agent api.Agent
+	if err := json.Unmarshal(task.Agent, &agent); err != nil {
+		return api.Agent{}, fmt.Errorf("%w: the agent: %w", errUnreadable, err)
+	}
+	return agent, nil
+}
+
+// image is the one that an agent runs in.
+func (c ExecutionConfig) image(agent api.Agent) string {
+	return cmp.Or(agent.Image, c.Images[string(agent.Kind)], c.Image)
+}
+
+// runner is the path of the runner in the agent's container, and the image that
+// brings it there, "" where it is already.
+func (c ExecutionConfig) runner() (program, image string) {
+	if c.RunnerPath != "" {
+		return c.RunnerPath, ""
+	}
+	return path.Join(kube.RunnerFolder, runnerProgram), c.RunnerImage
+}
+
+// command starts the runner, which starts the agent.
+func (c ExecutionConfig) command(agent api.Agent) []string {
+	program, _ := c.runner()
+	command := []string{program}
+	flag := func(name, value string) {
+		if value != "" {
+			command = append(command, "--"+name+"="+value)
+		}
+	}
+	own := agent.Command
+	if agent.Kind != "" && agent.Kind != api.AgentKindCommand {
+		own = agent.Arguments
+		flag("agent", string(agent.Kind))
+		flag("model", agent.Model)
+		command = append(command, "--mcp")
+	}
+	flag("grace", c.GracePeriod.String())
+	for _, pattern := range agent.Artifacts {
+		flag("artifacts", pattern)
+	}
+	for _, name := range secretVariables(agent) {
+		flag("secret", name)
+	}
+	command = append(command, repositoryFlags(agent.Repository)...)
+	return append(append(command, "--"), own...)
+}
+
+// secretVariables are the variables whose values the runner hides, whatever their names.
+func secretVariables(agent api.Agent) []string {
+	var names []string
+	for name := range agent.SecretEnv {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func repositoryFlags(r api.Repository) []string {
+	var flags []string
+	for _, f := range []struct{ name, value string }{
+		{"repository", r.URL}, {"revision", r.Revision}, {"branch", r.Branch}, {"forge", string(r.Forge)}, {"forge-url", r.ForgeURL},
+	} {
+		if f.value != "" {
+			flags = append(flags, "--"+f.name+"="+f.value)
+		}
+	}
+	if r.Push {
+		flags = append(flags, "--push")
+	}
+	if r.PullRequest {
+		flags = append(flags, "--pull-request")
+	}
+	return flags
+}
+
+// secretEnv is an agent's, as the execution has it.
+func secretEnv(agent api.Agent) map[string]kube.SecretKey {
+	variables := make(map[string]kube.SecretKey, len(agent.SecretEnv))
+	for name, key := range agent.SecretEnv {
+		variables[name] = kube.SecretKey{Name: key.Name, Key: key.Key, Optional: key.Optional}
+	}
+	return variables
+}
