@@ -133,14 +133,20 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, 
 		return 1, err
 	}
 	defer leave()
-	r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
+	if !r.speaksForItself() {
+		r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
+	}
 	beating := r.beat()
 	defer beating()
 	for try := 1; ; try++ {
 		end, err := r.once(ctx, cancel, program)
 		failure := r.judge(end, err)
 		if failure == nil || !r.again(ctx, try, failure) {
-			return r.end(end, failure), nil
+			code := r.end(end, failure)
+			if errors.Is(err, process.ErrStart) {
+				code = exitNotStarted
+			}
+			return code, nil
 		}
 	}
 }
@@ -308,8 +314,14 @@ func (r *runner) again(ctx context.Context, try int, failure *agent.Failure) boo
 	}
 }
 
-// end reports how the run ended, and returns the exit code. A command that ended by
-// itself speaks for itself: by its own reports, or by its exit code and log.
+// speaksForItself says whether the agent is one that tells Graf of its start and end,
+// by its own reports or by its exit code and log.
+func (r *runner) speaksForItself() bool { return r.config.Agent == "command" }
+
+// exitNotStarted is a shell's exit code for a program that cannot be started.
+const exitNotStarted = 127
+
+// end reports how the run ended, and returns the exit code.
 func (r *runner) end(end process.End, failure *agent.Failure) int {
 	r.state.Lock()
 	content := map[string]any{}
@@ -318,7 +330,8 @@ func (r *runner) end(end process.End, failure *agent.Failure) int {
 	}
 	summary := r.state.summary
 	r.state.Unlock()
-	ownWord := r.config.Agent == "command" && end.Stopped == nil && (failure == nil || end.Code != 0)
+	stopped := failure != nil && failure.Class == agent.ClassCancelled
+	ownWord := r.speaksForItself() && (failure == nil || stopped || end.Stopped == nil && end.Code != 0)
 	switch {
 	case ownWord:
 	case failure == nil:

@@ -17,7 +17,6 @@ func TestUnreadableTasksFail(t *testing.T) {
 		"the agent: json":              {Agent: `{"command":"true"}`},
 		"document 1: items[0] is not":  {Before: `["a"]`},
 		"bytes as YAML; at most":       {Before: `[{"apiVersion":"v1","kind":"A","metadata":{"name":"a"},"l":"` + strings.Repeat("x", 1<<20) + `"}]`},
-		"command is empty":             {Agent: `{"command":[""]}`},
 		`"GRAF_LOG_LEVEL" is reserved`: {Agent: `{"command":["true"],"env":{"GRAF_LOG_LEVEL":"debug"}}`},
 	} {
 		stored := tasktest.Queued(t, f.pool, task)

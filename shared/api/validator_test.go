@@ -72,7 +72,7 @@ func TestDecodeBodyNamesEachBadField(t *testing.T) {
 		}},
 		{"twice in a list", "submitTask", `{"prompt":"a","tags":["a","b","a"],` + agent + `}`, []string{"/tags/2 is the same as item 0"}},
 		{"no command", "submitTask", `{"prompt":"a","agent":{"command":[]}}`, []string{"/agent/command must have at least 1 items, has 0"}},
-		{"another agent", "submitTask", `{"prompt":"a","agent":{"kind":"shell","command":["a"]}}`, []string{`/agent/kind must be one of "command"`}},
+		{"another agent", "submitTask", `{"prompt":"a","agent":{"kind":"shell","command":["a"]}}`, []string{`/agent/kind must be one of "command", "codex", "claude"`}},
 		{"name of a variable", "submitTask", `{"prompt":"a","agent":{"command":["a"],"env":{"A=B":"c"}}}`, []string{"/agent/env/A=B is not a known field"}},
 		{"a manifest without a name", "submitTask", `{"prompt":"a","manifests":[{"apiVersion":"v1","kind":"Pod","metadata":{}}],` + agent + `}`, []string{"/manifests/0/metadata/name is required"}},
 		{"manifests too large", "submitTask", `{"prompt":"a","manifests":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"data":"` + strings.Repeat("a", 1<<20) + `"}],` + agent + `}`, []string{"/manifests must be at most 1048576 bytes as JSON, is 1048644"}},

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -168,36 +169,37 @@ func unheard(ctx context.Context, arguments []string) error {
 // repeat sends each report again and again, also at the same time: the answer must
 // always be the same.
 func repeat(ctx context.Context, _ []string) error {
-	for i, kind := range []string{"started", "progress", "completed"} {
+	for _, kind := range []string{"started", "progress", "completed"} {
 		body, err := newReport(kind, "Said more than once.")
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(sendCopies(ctx, body, i+1), sendCopies(ctx, body, i+1)); err != nil {
+		first, err := sendCopies(ctx, body)
+		if err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
+		}
+		if later, err := sendCopies(ctx, body); err != nil || later != first {
+			return errors.Join(err, fmt.Errorf("%s: it has the sequence numbers %d and %d", kind, first, later))
 		}
 	}
 	return nil
 }
 
-// sendCopies sends a report four times at once, and wants this sequence number each time.
-func sendCopies(ctx context.Context, body string, want int) error {
+// sendCopies sends a report four times at once, and gives the sequence number that it was given each time.
+func sendCopies(ctx context.Context, body string) (int, error) {
 	const copies = 4
-	results := make(chan error, copies)
-	for range copies {
-		go func() {
-			got, err := sequence(ctx, body)
-			if err == nil && got != want {
-				err = fmt.Errorf("it has the sequence number %d, not %d", got, want)
-			}
-			results <- err
-		}()
+	numbers, errs := make([]int, copies), make([]error, copies)
+	var sending sync.WaitGroup
+	for i := range copies {
+		sending.Go(func() { numbers[i], errs[i] = sequence(ctx, body) })
 	}
-	var all error
-	for range copies {
-		all = errors.Join(all, <-results)
+	sending.Wait()
+	for i, number := range numbers {
+		if errs[i] == nil && number != numbers[0] {
+			errs[i] = fmt.Errorf("it has the sequence numbers %d and %d", numbers[0], number)
+		}
 	}
-	return all
+	return numbers[0], errors.Join(errs...)
 }
 
 // sequence sends a report and gives the sequence number of its event.

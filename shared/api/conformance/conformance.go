@@ -104,8 +104,8 @@ var endings = map[string]ending{
 	},
 	"no such program": {
 		command: []string{"/no/such/program"}, status: api.TaskStatusFailed,
-		attempts: []attempt{{exit: new(128), class: api.FailureClassAgent, words: []string{
-			"the agent's command could not be started: ", "no such file or directory",
+		attempts: []attempt{{exit: new(127), class: api.FailureClassAgent, words: []string{
+			"the agent reported: the agent could not be started: ", "no such file or directory",
 		}}},
 	},
 	"callbacks lost, success": {
