@@ -9,7 +9,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +35,10 @@ type Spec struct {
 	Architecture string
 	// Env is added to PATH and SSL_CERT_FILE, each NAME=value.
 	Env []string
+	// Files are further ones by their absolute paths, which everybody may run; Links are
+	// symbolic links to other paths, by theirs.
+	Files map[string][]byte
+	Links map[string]string
 	// Compress has the layers compressed, as registries expect. A cluster on
 	// this machine takes them faster as they are.
 	Compress bool
@@ -40,8 +46,10 @@ type Spec struct {
 
 // Build makes the image.
 func Build(spec Spec) (v1.Image, error) {
-	if !path.IsAbs(spec.Path) || path.Clean(spec.Path) != spec.Path || spec.Path == "/" {
-		return nil, fmt.Errorf("the program's path in the image is %q: give an absolute one such as /app", spec.Path)
+	for _, name := range slices.Concat([]string{spec.Path}, slices.Sorted(maps.Keys(spec.Files)), slices.Sorted(maps.Keys(spec.Links))) {
+		if !path.IsAbs(name) || path.Clean(name) != name || name == "/" {
+			return nil, fmt.Errorf("the path in the image is %q: give an absolute one such as /app", name)
+		}
 	}
 	certificates, err := certificates()
 	if err != nil {
@@ -63,7 +71,15 @@ func Build(spec Spec) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	image, err := mutate.AppendLayers(empty.Image, base, program)
+	layers := []v1.Layer{base, program}
+	if len(spec.Files)+len(spec.Links) > 0 {
+		more, err := layer(spec.Compress, furtherFiles(spec))
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, more)
+	}
+	image, err := mutate.AppendLayers(empty.Image, layers...)
 	if err != nil {
 		return nil, fmt.Errorf("put the layers together: %w", err)
 	}
@@ -81,7 +97,7 @@ func configure(image v1.Image, spec Spec) (v1.Image, error) {
 		Entrypoint: []string{spec.Path},
 		User:       User,
 		WorkingDir: "/",
-		Env:        append([]string{"PATH=" + path.Dir(spec.Path), "SSL_CERT_FILE=" + certificatesFile}, spec.Env...),
+		Env:        append([]string{"PATH=" + searched(spec), "SSL_CERT_FILE=" + certificatesFile}, spec.Env...),
 	}
 	if image, err = mutate.ConfigFile(image, config); err != nil {
 		return nil, fmt.Errorf("configure the image: %w", err)
@@ -89,16 +105,44 @@ func configure(image v1.Image, spec Spec) (v1.Image, error) {
 	return image, nil
 }
 
+// searched is the PATH of the image: the folders with programs.
+func searched(spec Spec) string {
+	folders := []string{path.Dir(spec.Path)}
+	for _, name := range slices.Concat(slices.Sorted(maps.Keys(spec.Files)), slices.Sorted(maps.Keys(spec.Links))) {
+		if folder := path.Dir(name); !slices.Contains(folders, folder) {
+			folders = append(folders, folder)
+		}
+	}
+	return strings.Join(folders, ":")
+}
+
 // programFiles are the program and the folders above it.
 func programFiles(spec Spec) []file {
-	name := strings.TrimPrefix(spec.Path, "/")
+	return append(folders(spec.Path), file{name: strings.TrimPrefix(spec.Path, "/"), mode: 0o755, data: spec.Program})
+}
+
+// furtherFiles are the files and links besides the program, with their folders.
+func furtherFiles(spec Spec) []file {
+	var files []file
+	for _, name := range slices.Sorted(maps.Keys(spec.Files)) {
+		files = append(append(files, folders(name)...), file{name: strings.TrimPrefix(name, "/"), mode: 0o755, data: spec.Files[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(spec.Links)) {
+		files = append(append(files, folders(name)...), file{name: strings.TrimPrefix(name, "/"), mode: 0o777, link: spec.Links[name]})
+	}
+	return files
+}
+
+// folders are those above a path.
+func folders(name string) []file {
+	name = strings.TrimPrefix(name, "/")
 	var files []file
 	for i, c := range name {
 		if c == '/' {
 			files = append(files, file{name: name[:i+1], mode: 0o755})
 		}
 	}
-	return append(files, file{name: name, mode: 0o755, data: spec.Program})
+	return files
 }
 
 // file is an entry of a layer; a folder's name ends with a slash.
@@ -106,6 +150,7 @@ type file struct {
 	name string
 	mode int64
 	data []byte
+	link string
 }
 
 // layer packs files, all root's and of the same moment.
@@ -117,8 +162,11 @@ func layer(compress bool, files []file) (v1.Layer, error) {
 			Name: f.name, Mode: f.mode, Size: int64(len(f.data)),
 			ModTime: time.Unix(0, 0), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR,
 		}
-		if strings.HasSuffix(f.name, "/") {
+		switch {
+		case strings.HasSuffix(f.name, "/"):
 			header.Typeflag = tar.TypeDir
+		case f.link != "":
+			header.Typeflag, header.Linkname = tar.TypeSymlink, f.link
 		}
 		if err := w.WriteHeader(header); err != nil {
 			return nil, fmt.Errorf("pack %s: %w", f.name, err)

@@ -114,13 +114,55 @@ func TestContent(t *testing.T) {
 	}
 }
 
+func TestFurtherFiles(t *testing.T) {
+	t.Parallel()
+	s := spec()
+	s.Files, s.Links = map[string][]byte{"/usr/bin/tool": []byte("a tool")}, map[string]string{"/usr/bin/same": "tool"}
+	made := build(t, s)
+	config, err := made.ConfigFile()
+	if err != nil || !slices.Contains(config.Config.Env, "PATH=/bin:/usr/bin") {
+		t.Errorf("%v, %v", config.Config.Env, err)
+	}
+	reader := tar.NewReader(mutate.Extract(made))
+	found := 0
+	for {
+		header, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch header.Name {
+		case "usr/bin/tool":
+			data, err := io.ReadAll(reader)
+			if err != nil || string(data) != "a tool" || header.Mode != 0o755 {
+				t.Errorf("%+v %q, %v", header, data, err)
+			}
+			found++
+		case "usr/bin/same":
+			if header.Typeflag != tar.TypeSymlink || header.Linkname != "tool" {
+				t.Errorf("%+v", header)
+			}
+			found++
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of 2 files", found)
+	}
+}
+
 func TestBuildRefusesPaths(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"", "app", "/", "/a/../b", "/a/"} {
 		s := spec()
 		s.Path = path
-		if _, err := image.Build(s); err == nil || !strings.Contains(err.Error(), "/app") {
-			t.Errorf("%q: %v", path, err)
+		further := spec()
+		further.Files = map[string][]byte{path: nil}
+		for _, s := range []image.Spec{s, further} {
+			if _, err := image.Build(s); err == nil || !strings.Contains(err.Error(), "/app") {
+				t.Errorf("%q: %v", path, err)
+			}
 		}
 	}
 }

@@ -53,15 +53,23 @@ type Item struct {
 // test's end. A request beyond the last turn fails the test and is answered 500.
 func New(t testing.TB, turns ...Turn) *Server {
 	t.Helper()
+	return NewOn(t, func(handler http.Handler) string {
+		server := httptest.NewServer(handler)
+		t.Cleanup(func() {
+			server.CloseClientConnections()
+			server.Close()
+		})
+		return server.URL
+	}, turns...)
+}
+
+// NewOn starts one likewise, where serve serves it, which gives its URL.
+func NewOn(t testing.TB, serve func(handler http.Handler) (url string), turns ...Turn) *Server {
+	t.Helper()
 	s := &Server{t: t, turns: turns}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/responses", s.respond)
-	server := httptest.NewServer(mux)
-	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
-	})
-	s.URL = server.URL + "/v1"
+	s.URL = serve(mux) + "/v1"
 	return s
 }
 

@@ -22,7 +22,7 @@ const maxToken = 16 << 10
 
 func (a *app) loginCommand() *cobra.Command {
 	var use profile
-	var image string
+	var agent submitFlags
 	command := &cobra.Command{
 		Use:   "login URL [-- AGENT [ARGUMENT…]]",
 		Short: "Keep a Graf's address and token as a context, and make it the current one",
@@ -31,9 +31,11 @@ func (a *app) loginCommand() *cobra.Command {
 The token is read from GRAF_TOKEN, or else from standard input, never from the command
 line, which shells and process lists keep. It is tried before it is kept. The file is
 GRAF_CONFIG, or graf/config.yaml in your folder of settings, and for you alone (0600).
-What stands behind -- is the agent that graf submit runs unless it is told.`,
+What stands behind -- is the agent that graf submit runs unless it is told; --agent
+says that it is codex or claude.`,
 		Example: `  graf login http://127.0.0.1:8080 < .graf/token
-  graf login https://graf.example --context prod --image registry.example/agent:1 -- codex-agent`,
+  graf login https://graf.example --context prod --image registry.example/agent:1 -- my-agent
+  graf login https://graf.example --agent codex --model gpt-5-codex`,
 		Args: func(cmd *cobra.Command, given []string) error {
 			if before := beforeDash(cmd, given); before != 1 {
 				return usage("graf login takes the address of a Graf\nsee graf login --help")
@@ -42,10 +44,11 @@ What stands behind -- is the agent that graf submit runs unless it is told.`,
 		},
 		RunE: func(cmd *cobra.Command, given []string) error {
 			use.URL = given[0]
-			if agent := given[1:]; len(agent) > 0 {
-				use.Agent = &graf.Agent{Kind: graf.AgentKindCommand, Command: agent, Image: image}
-			} else if image != "" {
-				return usage("--image is the agent's: name its program behind --")
+			if command := given[1:]; len(command) > 0 || agent.kind != "" {
+				use.Agent = &graf.Agent{Kind: graf.AgentKindCommand}
+				agent.override(use.Agent, command)
+			} else if agent.image != "" || agent.model != "" {
+				return usage("--image and --model are the agent's: give its kind by --agent, or name its program behind --")
 			}
 			return a.login(cmd, use)
 		},
@@ -53,7 +56,9 @@ What stands behind -- is the agent that graf submit runs unless it is told.`,
 	flags := command.Flags()
 	flags.StringVar(&use.CallbackURL, "callback-url", "", "address of callback, where it is another")
 	flags.StringVar(&use.MemoryURL, "memory-url", "", "address of memory, where it is another")
-	flags.StringVar(&image, "image", "", "container image of the agent behind --")
+	flags.StringVar(&agent.kind, "agent", "", "kind of agent that tasks get: command, codex or claude")
+	flags.StringVar(&agent.model, "model", "", "its language model")
+	flags.StringVar(&agent.image, "image", "", "its container image")
 	return command
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 
 	graf "github.com/graf-run/graf/sdk/go"
@@ -19,9 +20,11 @@ import (
 type submitFlags struct {
 	file, namespace, selector string
 	targets, manifests        []string
-	kind, image, mode, key    string
-	project                   string
-	tags, env                 []string
+	kind, model, image, mode  string
+	key, project              string
+	tags, env, secretEnv      []string
+	artifacts                 []string
+	repository                graf.Repository
 	priority, attempts        int
 	timeout                   time.Duration
 	tokens                    int64
@@ -37,8 +40,10 @@ func (a *app) submitCommand() *cobra.Command {
 		Long: `Submit a task: what an agent is to do, in words, and the resources that it is about.
 
 The prompt is the argument, a file (--file), or standard input. What stands behind --
-is the agent's program; without it, the one that graf login was told.`,
+is the agent's program, or what codex and claude are given besides; without it, the
+one that graf login was told.`,
 		Example: `  graf submit 'Give the web pods a memory limit.' --target deploy/web -n prod --watch -- my-agent
+  graf submit 'Fix the flaky test.' --agent codex --repository https://git.example/shop.git --pull-request
   graf submit --file prompt.md --manifest web.yaml --tag web
   kubectl get events -n prod | graf submit --target deploy/web -n prod`,
 		Args: func(cmd *cobra.Command, given []string) error {
@@ -59,9 +64,13 @@ is the agent's program; without it, the one that graf login was told.`,
 	flags.StringVarP(&f.selector, "selector", "l", "", "label selector, for targets without a name")
 	flags.StringArrayVarP(&f.manifests, "manifest", "m", nil, "file of resources as they are before the run, YAML or JSON; may be repeated")
 	flags.BoolVar(&f.apply, "apply", false, "apply the manifests before the agent starts")
-	flags.StringVar(&f.kind, "agent", "", "kind of agent (default command)")
+	flags.StringVar(&f.kind, "agent", "", "kind of agent: command, codex or claude (default command)")
+	flags.StringVar(&f.model, "model", "", "language model of codex or claude")
 	flags.StringVar(&f.image, "image", "", "container image of the agent")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable of the agent, NAME=VALUE, or NAME to take it from here; may be repeated")
+	flags.StringArrayVar(&f.secretEnv, "secret-env", nil, "environment variable from a Secret, NAME=SECRET/KEY; may be repeated")
+	flags.StringArrayVar(&f.artifacts, "artifact", nil, "pattern of files to keep, such as 'report/**/*.md'; may be repeated")
+	f.repositoryFlags(flags)
 	flags.StringVar(&f.mode, "mode", "", "what runs it: direct, argo or temporal")
 	flags.StringVar(&f.project, "project", "", "project that the task belongs to")
 	flags.StringArrayVar(&f.tags, "tag", nil, "tag; may be repeated")
@@ -73,6 +82,14 @@ is the agent's program; without it, the one that graf login was told.`,
 	flags.StringVar(&f.key, "idempotency-key", "", "the same key and task again is the same task")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "watch the task to its end")
 	return command
+}
+
+func (f *submitFlags) repositoryFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&f.repository.URL, "repository", "", "git repository that is cloned for the agent")
+	flags.StringVar(&f.repository.Revision, "revision", "", "its branch, tag or commit (default its default branch)")
+	flags.StringVar(&f.repository.Branch, "branch", "", "branch to push (default graf/TASKID)")
+	flags.BoolVar(&f.repository.Push, "push", false, "push what the agent did")
+	flags.BoolVar(&f.repository.PullRequest, "pull-request", false, "push it, and open a pull request")
 }
 
 func (a *app) submit(cmd *cobra.Command, f submitFlags, prompt, agent []string) error {
@@ -186,17 +203,12 @@ func (a *app) agent(f submitFlags, command []string) (graf.Agent, error) {
 	if use.Agent != nil {
 		agent = *use.Agent
 	}
-	if len(command) > 0 {
-		agent.Command = command
-	}
-	if f.kind != "" {
-		agent.Kind = graf.AgentKind(f.kind)
-	}
-	if f.image != "" {
-		agent.Image = f.image
-	}
+	f.override(&agent, command)
 	if agent.Kind == graf.AgentKindCommand && len(agent.Command) == 0 {
 		return agent, usage("there is no agent\nput its program behind --, as in: graf submit 'what to do' -- my-agent; or tell graf login")
+	}
+	if err := f.addSecretEnv(&agent); err != nil {
+		return agent, err
 	}
 	for _, variable := range f.env {
 		name, value, given := strings.Cut(variable, "=")
@@ -211,6 +223,45 @@ func (a *app) agent(f submitFlags, command []string) (graf.Agent, error) {
 		agent.Env[name] = value
 	}
 	return agent, nil
+}
+
+// override puts what was given in the place of the context's.
+func (f submitFlags) override(agent *graf.Agent, command []string) {
+	if f.kind != "" && graf.AgentKind(f.kind) != agent.Kind {
+		agent.Kind, agent.Command, agent.Arguments, agent.Model = graf.AgentKind(f.kind), nil, nil, ""
+	}
+	if len(command) > 0 && agent.Kind == graf.AgentKindCommand {
+		agent.Command = command
+	} else if len(command) > 0 {
+		agent.Arguments = command
+	}
+	if f.model != "" {
+		agent.Model = f.model
+	}
+	if f.image != "" {
+		agent.Image = f.image
+	}
+	if len(f.artifacts) > 0 {
+		agent.Artifacts = f.artifacts
+	}
+	if f.repository != (graf.Repository{}) {
+		agent.Repository = f.repository
+	}
+}
+
+func (f submitFlags) addSecretEnv(agent *graf.Agent) error {
+	for _, text := range f.secretEnv {
+		name, reference, given := strings.Cut(text, "=")
+		secret, key, both := strings.Cut(reference, "/")
+		if !given || !both {
+			return usage("--secret-env %s: write NAME=SECRET/KEY", text)
+		}
+		if agent.SecretEnv == nil {
+			agent.SecretEnv = map[string]graf.SecretKey{}
+		}
+		agent.SecretEnv[name] = graf.SecretKey{Name: secret, Key: key}
+	}
+	return nil
 }
 
 // readManifests reads a file of YAML documents or JSON.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -78,7 +79,7 @@ func (a *app) describe(task graf.Task) error {
 		rows = append(rows, []string{"TARGET", strings.TrimSpace(target.Kind + " " + strings.TrimPrefix(target.Namespace+"/"+target.Name, "/"))})
 	}
 	rows = append(rows,
-		[]string{"AGENT", strings.TrimSpace(task.Agent.Kind + " " + clip(strings.Join(task.Agent.Command, " "), a.width-20))},
+		[]string{"AGENT", strings.TrimSpace(task.Agent.Kind + " " + clip(strings.Join(slices.Concat(task.Agent.Command, task.Agent.Arguments), " "), a.width-20))},
 		[]string{"ATTEMPT", fmt.Sprintf("%d of %d", task.Attempt, task.MaxAttempts)},
 		[]string{"CREATED", fmt.Sprintf("%s (%s ago)", task.CreatedAt.Format("2006-01-02 15:04:05Z07:00"), age(task.CreatedAt))},
 	)

@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -49,13 +50,30 @@ type options struct {
 }
 
 func parse(arguments []string) (options, error) {
-	var o options
+	o := options{spec: image.Spec{Files: map[string][]byte{}, Links: map[string]string{}}}
 	flags := flag.NewFlagSet("graf-image", flag.ContinueOnError)
 	flags.StringVar(&o.name, "name", "", "the image's name: NAME, or REGISTRY/NAME, either with :TAG for one of your own")
 	flags.StringVar(&o.program, "binary", "", "the program, statically linked")
 	flags.StringVar(&o.spec.Path, "entrypoint", "/app", "the program's path in the image")
 	flags.StringVar(&o.output, "output", "", "archive to write")
 	flags.BoolVar(&o.push, "push", false, "push to the registry "+registryVariable)
+	flags.Func("file", "FILE=PATH to put into the image besides, a program or what it reads; may be repeated", func(text string) error {
+		from, to, both := strings.Cut(text, "=")
+		if !both {
+			return errors.New("write FILE=PATH")
+		}
+		data, err := os.ReadFile(from) //nolint:gosec // the user's own
+		o.spec.Files[to] = data
+		return err
+	})
+	flags.Func("link", "PATH=TARGET, a symbolic link in the image; may be repeated", func(text string) error {
+		from, to, both := strings.Cut(text, "=")
+		if !both {
+			return errors.New("write PATH=TARGET")
+		}
+		o.spec.Links[from] = to
+		return nil
+	})
 	flags.Func("env", "NAME=VALUE to set in the image; may be repeated", func(text string) error {
 		o.spec.Env = append(o.spec.Env, text)
 		return nil
