@@ -322,6 +322,31 @@ func TestCancelRunning(t *testing.T) {
 	}
 }
 
+// A task whose earlier attempts used its budget up is not launched again.
+func TestSpentBudget(t *testing.T) {
+	t.Parallel()
+	f := setup(t, limiter.SlotsConfig{})
+	for bound, want := range map[string]string{
+		"budget_tokens = 400": "the budget is spent: 400 of 400 tokens are used",
+		"budget_usd = 0.25":   "the budget is spent: $0.2500 of $0.2500 are used",
+	} {
+		task := tasktest.Queued(t, f.pool, tasktest.Task{})
+		tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET `+bound+` WHERE id = $1`, task.ID)
+		tasktest.Exec(t, f.pool, `INSERT INTO codex_task_events (task_id, sequence, event_id, event_type, attempt, content, occurred_at)
+			VALUES ($1, 1, 'u', 'usage', 1, '{"inputTokens": 300, "outputTokens": 100, "usd": 0.25}', now())`, task.ID)
+		if err := f.Enqueue(t.Context(), task.ID); err != nil {
+			t.Fatal(err)
+		}
+		got := tasktest.Get(t, f.pool, task.ID)
+		if got.Status != "failed" || got.FailureClass == nil || *got.FailureClass != "budget" || got.FailureReason == nil || *got.FailureReason != want {
+			t.Errorf("%s: the task is %s: %v", bound, got.Status, got.FailureReason)
+		}
+	}
+	if n := len(f.cluster.specs()); n > 0 {
+		t.Errorf("%d Jobs", n)
+	}
+}
+
 // A task that runs another again is told how that failed, also by its memory.
 func TestPromptOfARetry(t *testing.T) {
 	t.Parallel()
