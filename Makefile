@@ -40,8 +40,9 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup build ## Run the main job end to end and show it happening
-	@exec bin/graf-local demo --data '$(DATA)'
+demo: setup build ## Run the main job end to end and show it happening (AGENT=codex MODEL=NAME: by a model's agent)
+	@$(if $(filter codex,$(AGENT)),PATH="$$(dirname "$$(local/install-codex.sh)"):$$PATH") \
+		exec bin/graf-local demo --data '$(DATA)' $(if $(AGENT),--agent '$(AGENT)') $(if $(MODEL),--model '$(MODEL)')
 
 .PHONY: run
 run: setup build ## Run the local platform until Ctrl-C

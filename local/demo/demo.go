@@ -26,6 +26,9 @@ type Config struct {
 	URL, Token string
 	// Deployments are the input, as LoadDeployments gives them.
 	Deployments Deployments
+	// Agent is the kind of agent; "" is the example agent, which needs no language
+	// model. Model is the model of one that does; "" is its own choice.
+	Agent, Model string
 	// Out gets lines for people.
 	Out io.Writer
 	// Colour says whether Out shows ANSI colours.
@@ -63,7 +66,7 @@ func Run(ctx context.Context, config Config) (Result, error) {
 	began := time.Now()
 	var result Result
 	var ended []outcome
-	for i, j := range jobs() {
+	for i, j := range config.jobs() {
 		o, err := runJob(ctx, c, p, config.Deployments, j, i+1, ended)
 		if err != nil {
 			return Result{}, fmt.Errorf("task %d, %s: %w", i+1, j.title, err)

@@ -15,7 +15,7 @@ func TestJobsFitTheirDeployments(t *testing.T) {
 		t.Fatal(err)
 	}
 	requests := map[string]string{filter: "100Mi", ingress: "100Mi", webhook: "50Mi"}
-	for _, j := range jobs() {
+	for _, j := range (Config{}).jobs() {
 		d, err := deployments.get(j.deployment)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -14,14 +15,15 @@ func said(event api.TaskEvent) string {
 	if json.Unmarshal(event.Content, &text) == nil {
 		return text
 	}
-	var object struct{ Summary, Lesson string }
+	var object struct{ Message, Summary, Lesson, Text string }
 	if json.Unmarshal(event.Content, &object) != nil {
 		return string(event.Content)
 	}
-	if object.Lesson == "" {
-		return object.Summary
+	text = cmp.Or(object.Message, object.Summary, clip(object.Text))
+	if object.Lesson != "" {
+		text += "\nLesson: " + object.Lesson
 	}
-	return object.Summary + "\nLesson: " + object.Lesson
+	return text
 }
 
 // eventText tells an event to people.

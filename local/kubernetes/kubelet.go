@@ -38,7 +38,7 @@ func newKubelet(s *store, f folders, options Options) *kubelet {
 	k := &kubelet{
 		store: s, folders: f, path: options.Path, logBytes: options.LogBytes,
 		logger: options.Logger, slots: make(chan struct{}, options.MaxPods), spawner: newSpawner(),
-		secrets: options.Secrets,
+		secrets:  options.Secrets,
 		removals: make(chan string, 1024), quit: make(chan struct{}),
 		cancels: map[types.UID]context.CancelCauseFunc{},
 	}

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,8 @@ type Config struct {
 	OpenAIBaseURL      string `env:"OPENAI_BASE_URL"`
 	EmbeddingModel     string `env:"OPENAI_EMBEDDING_MODEL"`
 	EmbeddingDimension string `env:"OPENAI_EMBEDDING_DIMENSION"`
+	// Credentials are what agents log in with: the keys of the Secret graf-agent.
+	Credentials map[string]string
 	// Settings are added to the functions' environment, NAME=value; every GRAF_
 	// variable of the platform's own environment that a function knows is, too.
 	Settings []string
@@ -52,8 +55,23 @@ func ConfigFromEnvironment() (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	config.Credentials = credentials(os.Getenv)
 	config.Services, err = services.ConfigFromEnvironment("GRAF_")
 	return config, err
+}
+
+// credentials are taken from the user's variables of these names; AGENT_… goes before,
+// for agents' use alone.
+func credentials(get func(name string) string) map[string]string {
+	given := map[string]string{}
+	for _, name := range []string{
+		"OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "GIT_USERNAME", "GIT_TOKEN",
+	} {
+		if value := cmp.Or(get("AGENT_"+name), get(name)); value != "" {
+			given[name] = value
+		}
+	}
+	return given
 }
 
 func (c Config) validate() error {

@@ -2,7 +2,6 @@ package platform
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -87,23 +86,13 @@ func (p *Platform) modelEnvironment() []string {
 	return environment
 }
 
-// agentSecret is the Secret that holds what agents log in with.
-const agentSecret = "graf-agent"
-
-// credentials are the keys of the Secret graf-agent, which are taken from the user's
-// variables of these names; AGENT_… goes before, for agents' use alone.
-var credentials = []string{
-	"OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "GIT_USERNAME", "GIT_TOKEN",
-}
-
-func agentCredentials(get func(name string) string) map[string][]byte {
+// agentSecrets are the Secret graf-agent, which the executions' pods can refer to.
+func (p *Platform) agentSecrets() map[string]map[string][]byte {
 	data := map[string][]byte{}
-	for _, name := range credentials {
-		if value := cmp.Or(get("AGENT_"+name), get(name)); value != "" {
-			data[name] = []byte(value)
-		}
+	for name, value := range p.config.Credentials {
+		data[name] = []byte(value)
 	}
-	return data
+	return map[string]map[string][]byte{"graf-agent": data}
 }
 
 // own are the variables that the platform sets itself; what a shell has of

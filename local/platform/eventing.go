@@ -3,7 +3,6 @@ package platform
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -81,7 +80,7 @@ func (p *Platform) startCluster(_ context.Context, objects *knative.Objects, res
 	cluster, err := kubernetes.Start(kubernetes.Options{ //nolint:contextcheck // the cluster outlives the start
 		DataDir: p.config.folder("kubernetes"), Listen: fmt.Sprintf("127.0.0.1:%d", p.config.KubernetesPort),
 		Namespaces: []string{Namespace}, Path: p.programPath(), Logger: p.log,
-		Secrets: map[string]map[string][]byte{agentSecret: agentCredentials(os.Getenv)},
+		Secrets: p.agentSecrets(),
 		Notify: func(ctx context.Context, verb string, job *unstructured.Unstructured) error {
 			for _, watcher := range watchers {
 				if err := watcher.Changed(ctx, verb, job); err != nil {

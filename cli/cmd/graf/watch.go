@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -326,14 +327,18 @@ func eventText(event graf.TaskEvent) string {
 	if json.Unmarshal(event.Content, &text) == nil {
 		return text
 	}
-	var object struct{ Summary, Lesson string }
-	if json.Unmarshal(event.Content, &object) != nil || object.Summary+object.Lesson == "" {
+	var object struct{ Message, Summary, Text, Lesson string }
+	if json.Unmarshal(event.Content, &object) != nil {
 		return string(event.Content)
 	}
-	if object.Lesson == "" {
-		return object.Summary
+	text = cmp.Or(object.Message, object.Summary, object.Text)
+	switch {
+	case text+object.Lesson == "":
+		return string(event.Content)
+	case object.Lesson == "":
+		return text
 	}
-	return strings.TrimPrefix(object.Summary+"\nLesson: "+object.Lesson, "\n")
+	return strings.TrimPrefix(text+"\nLesson: "+object.Lesson, "\n")
 }
 
 // resourceText tells how one of the task's resources, or its execution, has changed.
