@@ -50,6 +50,9 @@ export function nextWait(retry: Retry, tries: number, error: unknown, repeatable
   if (asked > (retry.maxRetryAfter ?? 60_000)) {
     return undefined;
   }
+  if (tries === 0) {
+    return 0; // something came of the last one
+  }
   const longest = Math.min((retry.base ?? 200) * 2 ** (tries - 1), retry.max ?? 10_000);
   return Math.max(asked, longest * (1 - Math.random() / 2));
 }

@@ -31,21 +31,21 @@ export async function* follow(source: Source, after: number): AsyncGenerator<Tas
   let last = after;
   let tries = 0;
   for (;;) {
+    const before = last;
     try {
       for await (const {event, data} of stream(source, last)) {
         if (event === 'end') {
           return;
         }
-        const next = JSON.parse(data) as TaskEvent;
-        if (next.sequence > last) {
+        const next = data === '' ? undefined : (JSON.parse(data) as TaskEvent);
+        if (next !== undefined && next.sequence > last) {
           last = next.sequence;
-          tries = 0;
           yield next;
         }
       }
     } catch (error) {
       source.signal?.throwIfAborted();
-      tries++;
+      tries = last > before ? 0 : tries + 1;
       const wait = nextWait(source.http.retry, tries, error, true);
       if (wait === undefined) {
         throw error;

@@ -168,6 +168,17 @@ test('live events are resumed where they broke off, each yielded once', async (t
   assert.equal(requests.length, 8, 'five tries in a row that bring nothing are the last');
 });
 
+test('a stream that brings something is opened again, however few tries there are', async (t) => {
+  const streams = ['event: hello\n\ndata: {"sequence":1}\n\n', 'data: {"sequence":2}\n\n', 'event: end\ndata: {}\n\n'];
+  const {url} = await serve(t, (_, response) => void response.writeHead(200).end(streams.shift()));
+  const client = new Client({url, token: 'recorded', retry: {attempts: 1}});
+  const events = await all(client.watch(taskId));
+  assert.deepEqual(
+    events.map((e) => e.sequence),
+    [1, 2],
+  );
+});
+
 test('who stops watching closes the stream', async (t) => {
   let closed = false;
   const {url} = await serve(t, (_, response) => {

@@ -1,10 +1,13 @@
 /** The SDK and the real functions, which GRAF_URL and GRAF_TOKEN name. */
 import assert from 'node:assert/strict';
+import {spawn} from 'node:child_process';
 import {createHash, randomUUID} from 'node:crypto';
+import {once} from 'node:events';
 import {mkdtemp, rm, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {test, type TestContext} from 'node:test';
+import {fileURLToPath} from 'node:url';
 import {Client, Container, type Event, type Task, type TaskCreated} from '@graf-run/graf';
 import {all, environment} from '../servers.js';
 
@@ -125,6 +128,24 @@ test('memory and the cluster answer a container', options, async (t) => {
   assert.equal(results[0]?.outcome, 'refused', 'the local platform has no policy that allows it');
   assert.equal(results[0]?.decision.allowed, false);
   await assert.rejects(container.act({action: 'apply'}), {name: 'GrafError', status: 422});
+});
+
+test('the example of a container says why it fails', options, async (t) => {
+  const created = await submit('sleep 600');
+  t.after(() => client.cancel(created.taskId).catch(() => {})); // it may have ended
+  await running(created.taskId);
+  const program = fileURLToPath(new URL('../../examples/container.js', import.meta.url));
+  const env = {
+    ...process.env,
+    ...environment(url, created.taskId, created.callback.token),
+    GRAF_PROMPT_FILE: '/no/such',
+  };
+  const child = spawn(process.execPath, [program], {env, stdio: 'inherit'});
+  const [status] = (await once(child, 'exit')) as [number];
+  assert.equal(status, 1);
+  const [event] = await all(client.events(created.taskId));
+  assert.equal(event?.eventType, 'failed');
+  assert.match(JSON.stringify(event.content), /ENOENT.*no\/such/u);
 });
 
 test('a caller submits once, lists, cancels and retries', options, async () => {
