@@ -20,6 +20,7 @@ OAPI_CODEGEN  := oapi-codegen-v2.8.2/oapi-codegen
 GOLANGCI_LINT := golangci-lint-v2.15.0/golangci-lint
 FUNC          := func-v0.44.0/func
 TEMPORAL      := temporalserver-v1.31.0/temporalserver
+TYPESCRIPT    := sdk/typescript/node_modules/.package-lock.json
 TOOLS         := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/graf/bin
 
 MODULES  := $(patsubst %/go.mod,%,$(wildcard */go.mod functions/*/go.mod sdk/*/go.mod))
@@ -69,20 +70,23 @@ bench-cluster: ## Measure Graf on the cluster in use, as docs/performance.md has
 			--json bin/measured.json --picture '$(or $(PICTURE),bin/cold-starts.svg)'
 
 .PHONY: lint
-lint: $(TOOLS)/$(GOLANGCI_LINT) ## Check style and common mistakes
+lint: $(TOOLS)/$(GOLANGCI_LINT) $(TYPESCRIPT) ## Check style and common mistakes
 	@'$<' run $(PACKAGES)
+	@cd sdk/typescript && npm run --silent lint
 
 .PHONY: format
-format: $(TOOLS)/$(GOLANGCI_LINT) ## Format the code
+format: $(TOOLS)/$(GOLANGCI_LINT) $(TYPESCRIPT) ## Format the code
 	@'$<' fmt $(MODULES)
+	@cd sdk/typescript && npm run --silent format
 
 .PHONY: generate
-generate: $(TOOLS)/$(SQLC) $(TOOLS)/$(OAPI_CODEGEN) ## Generate the code that comes from SQL and OpenAPI
+generate: $(TOOLS)/$(SQLC) $(TOOLS)/$(OAPI_CODEGEN) $(TYPESCRIPT) ## Generate the code that comes from SQL and OpenAPI
 	@for file in $(wildcard $(addsuffix /*/sqlc.yaml,$(MODULES))); do '$(TOOLS)/$(SQLC)' generate --file "$$file"; done
 	@PATH="$(TOOLS)/$(dir $(OAPI_CODEGEN)):$$PATH" go generate $(PACKAGES) 2> >(grep -v 'matched no packages' >&2)
+	@cd sdk/typescript && npm run --silent generate >/dev/null
 
 # Digests rather than git tell what changes: the tree may hold other changes.
-generated = { grep -rlZ --include='*.go' '^// Code generated .* DO NOT EDIT' $(MODULES) || true; } | sort -z | xargs -0r sha256sum
+generated = { grep -rlZ --include='*.go' '^// Code generated .* DO NOT EDIT' $(MODULES) || true; printf 'sdk/typescript/src/api.gen.ts\0'; } | sort -z | xargs -0r sha256sum
 
 # The variables of the env tags of the configuration structs, each with its default.
 settings = grep -rhoE --include='*.go' --exclude='*_test.go' 'env:"[A-Z][A-Z0-9_]*[^"]*"( envDefault:"[^"]*")?' functions shared local worker | \
@@ -120,7 +124,7 @@ setup: ## Install what the platform runs on and this machine lacks
 	@test -n "$${OPENAI_API_KEY:-}" || local/install-model.sh >/dev/null
 
 .PHONY: setup-test
-setup-test: $(TOOLS)/$(TEMPORAL) ## Install what the tests need and this machine lacks
+setup-test: $(TOOLS)/$(TEMPORAL) $(TYPESCRIPT) ## Install what the tests need and this machine lacks
 	@local/install.sh --test
 	@local/install-model.sh >/dev/null
 	@local/install-codex.sh >/dev/null
@@ -184,6 +188,12 @@ $(TOOLS)/$(FUNC): deploy/func/go.mod
 $(TOOLS)/$(TEMPORAL): worker/temporalserver/go.mod worker/temporalserver/main.go
 	@echo 'build the Temporal server of tests, $(version) (some minutes)' >&2
 	@cd worker/temporalserver && GOWORK=off CGO_ENABLED=0 nice go build -trimpath -buildvcs=false -ldflags='-s -w' -o '$@' .
+	@touch '$@'
+
+# The TypeScript SDK's tools, as its lock file has them.
+$(TYPESCRIPT): sdk/typescript/package-lock.json
+	@local/install-node.sh
+	@cd sdk/typescript && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch '$@'
 
 # install PACKAGE: at the version that the target's folder, TOOL-VERSION, names.

@@ -25,16 +25,6 @@ Linux-aarch64)
 esac
 readonly PACKAGE="@openai/codex@$VERSION-$platform"
 
-ensure_npm() {
-	command -v npm >/dev/null && return
-	if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
-		fail 'npm is missing and cannot be installed without root and apt-get: install npm (https://nodejs.org)'
-	fi
-	echo 'install-codex: installing npm' >&2
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends npm >&2 ||
-		fail 'apt-get install npm failed: run apt-get update and try again'
-}
-
 # check_integrity FILE compares with npm's own notation, base64 of the SHA-512,
 # by coreutils alone.
 check_integrity() {
@@ -49,7 +39,7 @@ if [[ -x $TARGET/bin/codex ]]; then
 	exit 0
 fi
 
-ensure_npm
+"$(dirname "${BASH_SOURCE[0]}")/install-node.sh"
 mkdir -p "${TARGET%/*}"
 work="$(mktemp -d "$TARGET.install-XXXXXX")"
 trap 'rm -rf "$work"' EXIT

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -42,9 +43,7 @@ func TestRecorded(t *testing.T) {
 	live := &recorder{secrets: map[string]string{os.Getenv("GRAF_URL"): "http://graf.example"}}
 	options := graf.OptionsFromEnvironment()
 	options.HTTPClient = &http.Client{Transport: live}
-	c, err := graf.New(options)
-	must(t, err)
-	scenario(t, c)
+	scenario(t, options)
 	if *record {
 		encoded, err := json.MarshalIndent(live.exchanges, "", "  ")
 		must(t, err)
@@ -58,21 +57,22 @@ func TestRecorded(t *testing.T) {
 	player := &player{t: t, exchanges: recorded}
 	server := httptest.NewServer(player)
 	t.Cleanup(server.Close)
-	c, err = graf.New(graf.Options{BaseURL: server.URL, Token: graf.StaticToken("recorded")})
-	must(t, err)
-	scenario(t, c)
+	scenario(t, graf.Options{BaseURL: server.URL, Token: graf.StaticToken("recorded")})
 	if player.next != len(recorded) {
 		t.Errorf("%d of %d exchanges were played", player.next, len(recorded))
 	}
 }
 
-// recordedKey is the idempotency key of the scenario's task.
+// recordedKey is what the idempotency keys of the scenario's tasks begin with.
 const recordedKey = "recorded-scenario"
 
-// scenario makes calls of each kind. It is held to the same on both.
-func scenario(t *testing.T, c *graf.Client) {
+// scenario makes calls of each kind. It is held to the same on both, and in
+// sdk/typescript.
+func scenario(t *testing.T, options graf.Options) {
 	t.Helper()
 	ctx := within(t)
+	c, err := graf.New(options)
+	must(t, err)
 	submission := shell("Tell the recorder.", "echo told")
 	submission.IdempotencyKey = recordedKey
 	created, err := c.Submit(ctx, submission)
@@ -97,6 +97,56 @@ func scenario(t *testing.T, c *graf.Client) {
 		t.Errorf("memory answers %+v", results)
 	}
 	checkKinds(ctx, t, c, created.TaskID)
+	agentScenario(ctx, t, c, options)
+}
+
+// agentScenario makes the calls of an agent.
+func agentScenario(ctx context.Context, t *testing.T, c *graf.Client, options graf.Options) {
+	t.Helper()
+	submission := shell("Wait for the recorder.", "sleep 600")
+	submission.IdempotencyKey = recordedKey + "-agent"
+	created, err := c.Submit(ctx, submission)
+	must(t, err)
+	for status := created.Status; status != graf.TaskStatusRunning; {
+		time.Sleep(time.Second) // so that there are few to record
+		task, err := c.Task(ctx, created.TaskID)
+		must(t, err)
+		status = task.Status
+	}
+	options.Token = graf.StaticToken(created.Callback.Token)
+	agent, err := graf.New(options)
+	must(t, err)
+	step := graf.Event{EventID: "step-1", EventType: graf.EventTypeProgress, Content: graf.Text("Half of it is done.")}
+	first, err := agent.PostEvents(ctx, created.TaskID, step)
+	must(t, err)
+	again, err := agent.PostEvents(ctx, created.TaskID, step)
+	must(t, err)
+	if len(first.Events) != 1 || len(again.Events) != 1 || again.Events[0].Sequence != first.Events[0].Sequence {
+		t.Errorf("the same event was taken as %+v and %+v", first, again)
+	}
+	resource := graf.ResourceReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "limits"}
+	results, err := agent.Act(ctx, created.TaskID, graf.ActionRequest{
+		Action: graf.ActionVerbGet, Resources: []graf.ResourceReference{resource},
+	})
+	must(t, err)
+	if len(results.Results) != 1 || results.Results[0].Outcome != graf.ActionOutcomeRefused {
+		t.Errorf("what no rule allows gives %+v", results)
+	}
+	_, err = agent.PostEvents(ctx, created.TaskID, graf.Event{EventID: "step-2", EventType: "no-such-type"})
+	if !errors.Is(err, graf.ErrInvalid) {
+		t.Errorf("no such type of event gives %v", err)
+	}
+	_, err = c.Cancel(ctx, created.TaskID, "")
+	must(t, err)
+	task, err := c.Wait(ctx, created.TaskID)
+	must(t, err)
+	if task.Status != graf.TaskStatusCancelled {
+		t.Errorf("the task is %s", task.Status)
+	}
+	step.EventID = "step-3"
+	if _, err := agent.PostEvents(ctx, created.TaskID, step); !errors.Is(err, graf.ErrConflict) {
+		t.Errorf("a report after the end gives %v", err)
+	}
 }
 
 // checkKinds has the functions refuse.
