@@ -604,18 +604,29 @@ export interface components {
                 orchestrationMode?: components["schemas"]["OrchestrationMode"];
                 image?: string;
                 limits?: components["schemas"]["ResourceQuantities"];
+                /** @description The Secrets of which the agent is given keys. */
+                secrets?: string[];
                 timeoutSeconds?: number;
             };
         };
         /** @description At most 1 MiB as JSON, which Kubernetes can take. */
         Agent: {
             /**
+             * @description `command` is any program. The others are language models' agents, by the
+             *     name of their program in the image.
              * @default command
              * @enum {string}
              */
-            kind?: "command";
-            /** @description The program, which cannot be "", and its arguments; no shell reads them. */
-            command: string[];
+            kind?: "command" | "codex" | "claude";
+            /**
+             * @description Of kind `command`, and of it alone: the program, which cannot be "", and its
+             *     arguments; no shell reads them.
+             */
+            command?: string[];
+            /** @description Of the other kinds, what their program is given besides what Graf gives it. */
+            arguments?: string[];
+            /** @description Of the other kinds, the language model; the agent's own choice when left out. */
+            model?: string;
             /**
              * @description Environment variables on top of the container contract's. They cannot be
              *     named GRAF_… or TRACEPARENT.
@@ -623,10 +634,63 @@ export interface components {
             env?: {
                 [key: string]: string;
             };
-            /** @description The container image; the platform's own when left out. */
+            /**
+             * @description Environment variables whose values are keys of Secrets of the namespace that
+             *     agents run in, which the policy has to allow. Without being asked, and as
+             *     far as the Secret graf-agent has them, codex is given OPENAI_API_KEY and
+             *     OPENAI_BASE_URL, claude ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL, and who
+             *     has a repository GIT_USERNAME and GIT_TOKEN.
+             */
+            secretEnv?: {
+                [key: string]: components["schemas"]["SecretKey"];
+            };
+            /**
+             * @description Files that are kept when the agent has ended, by patterns relative to its
+             *     folder; ** stands for any number of folders.
+             */
+            artifacts?: string[];
+            repository?: components["schemas"]["Repository"];
+            /** @description The container image; the platform's own for the kind when left out. */
             image?: string;
             requests?: components["schemas"]["ResourceQuantities"];
             limits?: components["schemas"]["ResourceQuantities"];
+        };
+        SecretKey: {
+            name: string;
+            key: string;
+            /**
+             * @description Run the agent without the variable, rather than not at all, if there is no such key.
+             * @default false
+             */
+            optional?: boolean;
+        };
+        /**
+         * @description A git repository that is cloned into the agent's folder before it starts. The
+         *     credentials are the variables GIT_USERNAME and GIT_TOKEN, which secretEnv can set.
+         */
+        Repository: {
+            url: string;
+            /** @description The branch, tag or commit to begin with; the remote's default branch when left out. */
+            revision?: string;
+            /** @description The branch that is pushed; graf/TASKID when left out. */
+            branch?: string;
+            /**
+             * @description Push what the agent committed, and what it left uncommitted.
+             * @default false
+             */
+            push?: boolean;
+            /**
+             * @description Push, and open a pull request.
+             * @default false
+             */
+            pullRequest?: boolean;
+            /**
+             * @description What serves pull requests; told by the host's name when left out.
+             * @enum {string}
+             */
+            forge?: "github" | "gitea";
+            /** @description The base URL of its API; told by the repository's when left out. */
+            forgeUrl?: string;
         };
         /** @description Kubernetes quantities by the resource's name, such as cpu: 500m and memory: 1Gi. */
         ResourceQuantities: {
@@ -1030,8 +1094,11 @@ export interface components {
         /** @description The agent without its environment, which may hold secrets. */
         AgentSummary: {
             /** @enum {string} */
-            kind: "command";
-            command: string[];
+            kind: "command" | "codex" | "claude";
+            command?: string[];
+            arguments?: string[];
+            model?: string;
+            repository?: components["schemas"]["Repository"];
             image?: string;
         };
         Attempt: {
