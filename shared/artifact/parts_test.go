@@ -1,8 +1,13 @@
 package artifact
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -157,5 +162,50 @@ func TestPartSizes(t *testing.T) {
 	}
 	if PartCount(maxPut) != 320 {
 		t.Errorf("the most is %d parts", PartCount(maxPut))
+	}
+}
+
+// slow gives a few bytes at a time.
+type slow struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (s slow) Read(buffer []byte) (int, error) {
+	time.Sleep(10 * time.Millisecond)
+	return s.ReadCloser.Read(buffer[:min(len(buffer), 4<<10)])
+}
+
+// An artifact that cannot be read in time is told from a store that is away.
+func TestVerifySlowly(t *testing.T) {
+	t.Parallel()
+	config := newConfig(s3test.New(t))
+	store, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := Key("task", "slow")
+	content := strings.Repeat("0123456789", 1_200_000)
+	if _, err := store.Write(t.Context(), key, "text/plain", strings.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse(config.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host },
+		ModifyResponse: func(response *http.Response) error {
+			response.Body = slow{response.Body}
+			return nil
+		},
+	})
+	t.Cleanup(proxy.Close)
+	config.Endpoint = proxy.URL
+	if store, err = New(config); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := store.Verify(ctx, key, int64(len(content)), sumOf(content)); !errors.Is(err, ErrSlow) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, want %v", err, ErrSlow)
 	}
 }
