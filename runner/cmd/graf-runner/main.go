@@ -53,7 +53,7 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 64 if the environment is not that of a task.`,
 		Example: `  graf-runner -- make test
   graf-runner --agent codex --model gpt-5-codex --mcp
-  graf-runner --agent claude --artifact 'report/*.md'`,
+  graf-runner --agent claude --artifacts 'report/*.md'`,
 		Args: cobra.ArbitraryArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			c.Arguments = args
@@ -76,6 +76,8 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 	flags.BoolVar(&c.MCP, "mcp", false, "give the agent the task's memory, and what else Graf has for it, by MCP")
 	flags.StringVar(&c.Folder, "folder", "", "where the agent works (the present folder)")
 	flags.StringSliceVar(&c.Secrets, "secret", nil, "names of variables to hide besides those that are called token, key, password and the like")
+	flags.StringArrayVar(&c.Artifacts, "artifacts", nil, "pattern of files to upload when the agent has ended, such as 'report/**/*.md' (repeatable)")
+	flags.DurationVar(&c.ArtifactsTime, "artifacts-time", c.ArtifactsTime, "what there is to upload them; once the run is told to end, what --flush says")
 	flags.DurationVar(&c.Grace, "grace", c.Grace, "what the agent has to end when it is told to")
 	flags.DurationVar(&c.Flush, "flush", c.Flush, "what there is to send the last reports after the agent's end")
 	flags.DurationVar(&c.Heartbeat, "heartbeat", c.Heartbeat, "how often the task hears that its agent lives; 0 for never")
