@@ -59,12 +59,15 @@ func (r *runner) client() (*graf.Client, uuid.UUID, error) {
 	if !ok {
 		return nil, task, fmt.Errorf("GRAF_CALLBACK_URL does not end in the task's events: %w", os.ErrInvalid)
 	}
-	client, err := graf.New(graf.Options{BaseURL: base, Token: graf.StaticToken(r.contract.Token), UserAgent: "graf-runner"})
+	client, err := graf.New(graf.Options{
+		BaseURL: base, Token: graf.StaticToken(r.contract.Token), UserAgent: "graf-runner",
+		Retry: graf.Retry{Attempts: 12}, // a minute or so
+	})
 	return client, task, err
 }
 
 // warn tells people, in the task's log and in the container's.
 func (r *runner) warn(message string) {
-	r.log.Warn(message)
+	r.log.Warn("the runner warns", "of", message)
 	r.report(agent.Log, map[string]any{"stream": "runner", "text": message})
 }

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/graf-run/graf/sdk/go"
+	graf "github.com/graf-run/graf/sdk/go"
 )
 
 // leaving is a task whose agent is a shell script that leaves files in a folder, which
@@ -138,7 +139,7 @@ func change(t *testing.T, path string, size int) (stop func()) {
 				_ = file.Close()
 				return
 			default:
-				_, _ = fmt.Fprintf(file, "%d", rand.Int64()) //nolint:gosec // not for secrecy
+				_, _ = fmt.Fprintf(file, "%d", rand.Int64())
 				_, _ = file.Seek(0, 0)
 			}
 		}
@@ -167,7 +168,7 @@ func (r *run) declared(t *testing.T, name string) (count int) {
 func TestArtifactsThatChange(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	const size = 4 << 20
+	const size = 32 << 20 // to hash it takes longer than this machine lets the change wait
 	settle := change(t, filepath.Join(folder, "settling.bin"), size)
 	t.Cleanup(change(t, filepath.Join(folder, "restless.bin"), size))
 	r := leaving(t, folder, "true", nil, "settling.bin", "restless.bin")
@@ -224,4 +225,32 @@ func (r *run) peak(t *testing.T) (peak int) {
 		}
 	}
 	return peak
+}
+
+// While Graf is away the run ends nonetheless, and says what was not uploaded.
+func TestArtifactsWhileGrafIsAway(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for _, name := range []string{"a.txt", "b.txt"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := "01890000-0000-7000-8000-000000000000"
+	command := exec.CommandContext(t.Context(), program, "--folder", folder, "--artifacts", "*.txt",
+		"--artifacts-time", "500ms", "--flush", "300ms", "--", "true")
+	command.Env = []string{
+		"GRAF_TASK_ID=" + id, "GRAF_CALLBACK_TOKEN=secret-token", "GRAF_PROMPT_FILE=" + filepath.Join(folder, "a.txt"),
+		"GRAF_CALLBACK_URL=http://127.0.0.1:1/v1/codex/tasks/" + id + "/events", "PATH=" + os.Getenv("PATH"),
+	}
+	began := time.Now()
+	out, err := command.CombinedOutput()
+	if took := time.Since(began); err != nil || took > 10*time.Second {
+		t.Errorf("it took %v: %v", took, err)
+	}
+	for _, said := range []string{"a.txt", "connection refused", "nor are 1 more files", "events could not be sent"} {
+		if !strings.Contains(string(out), said) {
+			t.Errorf("it does not say %q:\n%s", said, out)
+		}
+	}
 }

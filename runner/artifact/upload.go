@@ -46,8 +46,8 @@ type Uploader struct {
 }
 
 // Run uploads all files that match, and returns how many were. What goes wrong with one
-// is told to Warn, and does not keep it from the others; once the task takes no more,
-// it stops.
+// is told to Warn, and does not keep it from the others, unless Graf is away or the
+// task takes no more.
 func (u *Uploader) Run(ctx context.Context) (uploaded int) {
 	root, err := os.OpenRoot(u.Folder)
 	if err != nil {
@@ -64,7 +64,7 @@ func (u *Uploader) Run(ctx context.Context) (uploaded int) {
 			continue
 		}
 		u.warn(fmt.Sprintf("%q is not uploaded: %v", file, err))
-		if left := len(found) - i - 1; left > 0 && refused(ctx, err) {
+		if left := len(found) - i - 1; left > 0 && !ofFile(err) {
 			u.warn(fmt.Sprintf("nor are %d more files", left))
 			break
 		}
@@ -72,9 +72,11 @@ func (u *Uploader) Run(ctx context.Context) (uploaded int) {
 	return uploaded
 }
 
-// refused says whether other files would not fare better.
-func refused(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, graf.ErrConflict) || errors.Is(err, graf.ErrUnauthorized)
+// ofFile says whether an error is this file's alone. With others, as that Graf is away or
+// takes no more, other files would not fare better.
+func ofFile(err error) bool {
+	_, read := errors.AsType[*fs.PathError](err)
+	return read || errors.Is(err, fs.ErrInvalid) || errors.Is(err, graf.ErrChanged) || errors.Is(err, graf.ErrInvalid)
 }
 
 func (u *Uploader) warn(message string) { u.Warn(u.Mask(message)) }
