@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,21 +93,26 @@ func TestArtifacts(t *testing.T) {
 	}
 }
 
-// What is cancelled leaves its artifacts, too.
-func TestArtifactsOfACancelledTask(t *testing.T) {
+// An agent that is stopped leaves its artifacts, too.
+func TestArtifactsOfAStoppedAgent(t *testing.T) {
 	t.Parallel()
-	r := leaving(t, t.TempDir(), `echo half > half.txt; sleep 600`, nil, "*.txt")
-	for r.ctx.Err() == nil {
-		if _, err := os.Stat(filepath.Join(r.folder, "half.txt")); err == nil {
-			break
+	r := leaving(t, t.TempDir(), `echo half > half.txt; echo $PPID > pid.tmp; mv pid.tmp pid; sleep 600`, nil, "*.txt")
+	var runner int
+	for r.ctx.Err() == nil && runner == 0 {
+		if text, err := os.ReadFile(filepath.Join(r.folder, "pid")); err == nil {
+			_, _ = fmt.Sscan(string(text), &runner) // 0 is looked for again
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
-	if _, err := r.client.Cancel(r.ctx, r.id, "not needed"); err != nil {
+	if runner == 0 {
+		t.Fatal("the agent was not started")
+	}
+	if err := syscall.Kill(runner, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	task, _ := r.end(t, graf.TaskStatusCancelled)
+	task, events := r.end(t, graf.TaskStatusFailed)
 	r.wantArtifacts(t, task, map[string]string{"half.txt": "half\n"})
+	has(t, events, graf.EventTypeFailed, "terminated")
 }
 
 // A pattern that is none keeps the agent from being started.

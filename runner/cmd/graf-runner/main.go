@@ -52,9 +52,10 @@ stands there as further arguments.
 Artifacts are files in the agent's folder: patterns are as the shell's, with ** for
 any number of folders and {a,b} for either; what begins with a dot is matched only
 where the pattern has the dot. Links that lead out of the folder are not followed.
-At most 200 files are uploaded, whatever the agent's end; names are their paths, with
-_ for / and without secrets. A file that changes meanwhile is sent anew a few times.
-What is left out, the task's log tells.
+At most 200 files are uploaded, whether the agent succeeded or not; names are their
+paths, with _ for / and without secrets. A file that changes meanwhile is sent anew a
+few times. What is left out, the task's log tells. A cancelled task ends with its
+Job, and takes only what is quicker.
 
 The exit code is the agent's; 1 if the run failed although the agent exited with 0;
 64 if the environment is not that of a task.`,
