@@ -10,6 +10,8 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
+require github.com/bmatcuk/doublestar/v4 v4.10.4
+
 require (
 	github.com/graf-run/graf/sdk/go v0.0.0
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect

@@ -39,6 +39,11 @@ type Config struct {
 	// Grace is what the agent has to end when it is told to, Flush what the spool then
 	// has to be sent.
 	Grace, Flush time.Duration
+	// Artifacts are patterns of files in Folder that are uploaded when the agent has
+	// ended, ArtifactsTime what there is for that. An agent that was stopped leaves
+	// Flush.
+	Artifacts     []string
+	ArtifactsTime time.Duration
 	// Heartbeat is how often the task hears that its agent lives; 0 is never.
 	Heartbeat time.Duration
 	// SpoolFolder and SpoolLimit, in bytes, are of the events that wait.
@@ -57,7 +62,8 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Agent: "command", Environment: os.Environ(), Grace: 10 * time.Second, Flush: 15 * time.Second,
-		SpoolFolder: os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
+		ArtifactsTime: 10 * time.Minute,
+		SpoolFolder:   os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
 		Output: os.Stdout, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 }
@@ -98,7 +104,10 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 		config: config, contract: contract, log: config.Log,
 		mask: mask.FromEnvironment(config.Environment, append(config.Secrets, "GRAF_CALLBACK_TOKEN")...),
 	}
-	var err error
+	err := config.checkArtifacts()
+	if err != nil {
+		return 1, err
+	}
 	if r.spool, err = spool.Open(config.SpoolFolder, config.SpoolLimit); err != nil {
 		return 1, err
 	}
@@ -142,6 +151,7 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, 
 		end, err := r.once(ctx, cancel, program)
 		failure := r.judge(end, err)
 		if failure == nil || !r.again(ctx, try, failure) {
+			r.uploadArtifacts(ctx)
 			code := r.end(end, failure)
 			if errors.Is(err, process.ErrStart) {
 				code = exitNotStarted

@@ -59,7 +59,7 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 		config: c, validator: validator, rate: rate, log: slog.Default(),
 		reporters: &Reporters{pool: pool, callers: c.Callers},
 		recorder:  &Recorder{pool: pool, outbox: events, log: slog.Default()},
-		uploads:   artifacts, reader: &Reader{pool: pool}, listener: listener,
+		uploads:   artifacts, parts: NewParts(pool, artifacts, slog.Default()), reader: &Reader{pool: pool}, listener: listener,
 		turns: NewTurns(c.Actions.Max),
 		operator: &Operator{
 			pool: pool, outbox: events, cluster: cluster, namespace: c.Actions.Namespace, maxApprovals: c.Actions.MaxApprovals,

@@ -26,6 +26,7 @@ type handler struct {
 	reporters *Reporters
 	recorder  *Recorder
 	uploads   presigner
+	parts     *Parts
 	reader    *Reader
 	listener  *Listener
 	turns     *Turns
@@ -35,9 +36,11 @@ type handler struct {
 
 func (h *handler) routes() http.Handler {
 	return h.validator.Routes(map[string]http.Handler{
-		api.OperationPostTaskEvents:  h.guard(h.postEvents),
-		api.OperationListTaskEvents:  h.guard(h.showEvents),
-		api.OperationPostTaskActions: h.guard(h.postActions),
+		api.OperationPostTaskEvents:   h.guard(h.postEvents),
+		api.OperationListTaskEvents:   h.guard(h.showEvents),
+		api.OperationPostTaskActions:  h.guard(h.postActions),
+		api.OperationUploadParts:      h.guard(h.postParts),
+		api.OperationCompleteArtifact: h.guard(h.completeArtifact),
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,6 +16,9 @@ import (
 	"github.com/graf-run/graf/shared/memory"
 	"github.com/graf-run/graf/shared/postgres/query"
 )
+
+// verifyTime bounds the reading of one artifact. It is less than a delivery may take.
+const verifyTime = 15 * time.Second
 
 // evidence is what there is to know of how an attempt ended.
 type evidence struct {
@@ -221,10 +225,10 @@ func (f *Finalizer) settleArtifacts(ctx context.Context, q *query.Queries, task 
 	}
 	for _, a := range pending {
 		status, reason := "verified", ""
-		err := f.artifacts.Verify(ctx, a.ObjectKey, a.SizeBytes, fmt.Sprintf("%x", a.Sha256))
+		err := f.verify(ctx, a)
 		switch {
 		case errors.Is(err, artifact.ErrMissing), errors.Is(err, artifact.ErrSizeMismatch),
-			errors.Is(err, artifact.ErrDigestMismatch):
+			errors.Is(err, artifact.ErrDigestMismatch), errors.Is(err, artifact.ErrSlow):
 			status, reason = "rejected", err.Error()
 			f.log.WarnContext(ctx, "artifact rejected", "task", task.ID, "artifact", a.Name, "reason", reason)
 		case err != nil:
@@ -235,4 +239,12 @@ func (f *Finalizer) settleArtifacts(ctx context.Context, q *query.Queries, task 
 		}
 	}
 	return nil
+}
+
+// verify checks one upload, in so short a time that the end of a task is never kept up by a large one. callback has
+// read what was uploaded in parts, unless the agent did not wait for it.
+func (f *Finalizer) verify(ctx context.Context, a query.Artifact) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyTime)
+	defer cancel()
+	return f.artifacts.Verify(ctx, a.ObjectKey, a.SizeBytes, fmt.Sprintf("%x", a.Sha256))
 }

@@ -28,6 +28,8 @@ const (
 	undoBatch = 100
 	// queuedAge is how long a task that might start is left to its own events.
 	queuedAge = 5 * time.Second
+	// uploadAge is after how long an upload in parts that is not complete is given up: equal to the API's document.
+	uploadAge = 24 * time.Hour
 	// pendingAge is the same for a text that waits for its vector.
 	pendingAge = 15 * time.Second
 )
@@ -38,7 +40,7 @@ const (
 // that one whose server is away does not take the time of the others.
 func (f *Finalizer) Sweep(ctx context.Context) error {
 	parts := []func(context.Context) error{
-		f.relay, f.resumeFinalizing, f.observeRunning, f.revokeEnded, f.announceUndos,
+		f.relay, f.resumeFinalizing, f.observeRunning, f.revokeEnded, f.announceUndos, f.abortUploads,
 		// In this order: a slot that was reclaimed is for those that wait.
 		func(ctx context.Context) error { return errors.Join(f.reclaimSlots(ctx), f.announceDue(ctx)) },
 	}
@@ -236,4 +238,19 @@ func (f *Finalizer) announce(ctx context.Context, events ...event.Event) error {
 		tx.Announce(events...)
 		return nil
 	})
+}
+
+// abortUploads gives up uploads in parts that nobody completed. Object storage that is away is no fault of the sweep:
+// the next one looks again.
+func (f *Finalizer) abortUploads(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyTime)
+	defer cancel()
+	aborted, err := f.artifacts.AbortUploads(ctx, uploadAge)
+	if aborted > 0 {
+		f.log.InfoContext(ctx, "uploads that were not completed are given up", "uploads", aborted)
+	}
+	if err != nil {
+		f.log.WarnContext(ctx, "uploads that were not completed are looked for again later", "error", err)
+	}
+	return nil
 }

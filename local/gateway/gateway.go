@@ -30,7 +30,10 @@ func New(functions Functions, log *slog.Logger) (http.Handler, error) {
 			"/v1/codex/tasks/{taskId}/approvals/{approvalId}", "/v1/codex/policy/explain",
 			"/v1/codex/dead-letters", "/v1/codex/dead-letters/{deadLetterId}", "/v1/codex/dead-letters/{deadLetterId}/replay",
 		}},
-		{functions.Callback, []string{"/v1/codex/tasks/{taskId}/events", "/v1/codex/tasks/{taskId}/actions"}},
+		{functions.Callback, []string{
+			"/v1/codex/tasks/{taskId}/events", "/v1/codex/tasks/{taskId}/actions",
+			"/v1/codex/tasks/{taskId}/artifacts/{artifactId}/parts", "/v1/codex/tasks/{taskId}/artifacts/{artifactId}/complete",
+		}},
 		{functions.Memory, []string{
 			"/v1/codex/tasks/{taskId}/memory", "/v1/codex/tasks/{taskId}/memory/query", "/v1/codex/tasks/{taskId}/mcp",
 			"/v1/codex/memory/query", "/v1/codex/memory/{memoryId}",

@@ -7,11 +7,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"mime"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/google/uuid"
 )
@@ -34,38 +36,54 @@ type File struct {
 	// Content is read twice, and again with each try: a file, or a bytes.Reader.
 	Content io.ReaderAt
 	Size    int64
-	// Progress is called as parts are sent, from 0 again if it is tried again; it may be nil.
+	// Progress is called as bytes are sent, by one goroutine at a time; sent is less than
+	// before where something is sent again. It may be nil.
 	Progress func(sent, size int64)
 }
 
 // UploadArtifact declares an artifact of the task and uploads it to object storage
-// by the presigned request that Graf answers with, which verifies its SHA-256.
-// Errors besides Graf's refusals: ErrChanged.
+// by presigned requests that Graf answers with; its SHA-256 is verified. One of more
+// than [Options].PartsAbove bytes is uploaded in parts, each of which is tried again by
+// itself. What broke off altogether goes on where it was when the same file is
+// uploaded again with the same EventID. Errors besides Graf's refusals: ErrChanged.
 func (c *Client) UploadArtifact(ctx context.Context, task uuid.UUID, file File) (Upload, error) {
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(file.Content, 0, file.Size)); err != nil {
-		return Upload{}, fmt.Errorf("artifact %s: %w", file.Name, err)
+	partSize := int64(0)
+	if file.Size > c.partsAbove {
+		partSize = usualPartSize
+	}
+	sums, err := digest(file, partSize)
+	if err != nil {
+		return Upload{}, err
 	}
 	declaration := ArtifactDeclaration{
-		Name: file.Name, ContentType: cmp.Or(file.ContentType, "application/octet-stream"),
-		SizeBytes: file.Size, Sha256: hex.EncodeToString(hash.Sum(nil)),
+		Name: file.Name, ContentType: cmp.Or(file.ContentType, "application/octet-stream"), SizeBytes: file.Size, Sha256: sums.whole,
 	}
 	event := Event{
 		EventID: cmp.Or(file.EventID, uuid.NewString()), EventType: EventTypeArtifact, Artifacts: []ArtifactDeclaration{declaration},
 	}
+	if partSize > 0 {
+		return c.uploadInParts(ctx, task, event, file, sums)
+	}
 	var upload Upload
 	return upload, c.again(ctx, true, func() error {
 		// The same event again is answered with a request whose time has not run out.
-		accepted, err := c.PostEvents(ctx, task, event)
-		if err != nil {
+		if upload, err = c.declare(ctx, task, event); err != nil {
 			return final(err) // it was tried again already
 		}
-		if len(accepted.Uploads) != 1 {
-			return final(fmt.Errorf("artifact %s: %d uploads are offered, not 1", file.Name, len(accepted.Uploads)))
-		}
-		upload = accepted.Uploads[0]
-		return c.put(ctx, upload, file, declaration.Sha256)
+		return c.put(ctx, presigned{upload.Method, upload.URL, upload.Headers}, newSending(file, 0, file.Size, file.Progress), sums.whole)
 	})
+}
+
+// declare reports the event that declares one artifact.
+func (c *Client) declare(ctx context.Context, task uuid.UUID, event Event) (Upload, error) {
+	accepted, err := c.PostEvents(ctx, task, event)
+	if err != nil {
+		return Upload{}, err
+	}
+	if len(accepted.Uploads) != 1 {
+		return Upload{}, fmt.Errorf("artifact %s: %d uploads are offered, not 1", event.Artifacts[0].Name, len(accepted.Uploads))
+	}
+	return accepted.Uploads[0], nil
 }
 
 // UploadFile uploads the file at path under its own name, with the content type
@@ -85,27 +103,84 @@ func (c *Client) UploadFile(ctx context.Context, task uuid.UUID, path string) (U
 	})
 }
 
-// put sends the file by the presigned request.
-func (c *Client) put(ctx context.Context, upload Upload, file File, sum string) error {
-	sent := &sentReader{from: io.NewSectionReader(file.Content, 0, file.Size), size: file.Size, progress: file.Progress}
-	hash := sha256.New()
+// presigned is a request that object storage takes from whoever has it.
+type presigned struct {
+	method  UploadMethod
+	url     string
+	headers map[string]string
+}
+
+// put sends bytes by a presigned request.
+func (c *Client) put(ctx context.Context, to presigned, content *sending, sum string) error {
+	defer content.stop()
 	var body io.Reader = http.NoBody // a length of 0 with another body would be sent as unknown
-	if file.Size > 0 {
-		body = io.TeeReader(sent, hash)
+	if content.size > 0 {
+		body = content
 	}
-	request, err := http.NewRequestWithContext(ctx, string(upload.Method), upload.URL, body)
+	request, err := http.NewRequestWithContext(ctx, string(to.method), to.url, body)
 	if err != nil {
-		return final(fmt.Errorf("artifact %s: %w", file.Name, err))
+		return final(fmt.Errorf("artifact %s: %w", content.name, hideQuery(err)))
 	}
-	request.ContentLength = file.Size
-	for name, value := range upload.Headers {
+	request.ContentLength = content.size
+	for name, value := range to.headers {
 		request.Header.Set(name, value)
 	}
-	err = c.transfer(request, "upload of "+file.Name, func(io.Reader) error { return nil })
-	if sent.sent == file.Size && hex.EncodeToString(hash.Sum(nil)) != sum {
-		return final(fmt.Errorf("artifact %s: %w", file.Name, ErrChanged))
+	err = c.transfer(request, "upload of "+content.name, func(io.Reader) error { return nil })
+	if content.changed(sum) {
+		return final(fmt.Errorf("artifact %s: %w", content.name, ErrChanged))
 	}
 	return err
+}
+
+// sending is the bytes of one request. A connection may go on to read them for a
+// moment after the request has failed.
+type sending struct {
+	name string
+	size int64
+
+	mu       sync.Mutex
+	from     io.Reader
+	hash     hash.Hash
+	sent     int64
+	short    bool
+	stopped  bool
+	progress func(sent, size int64)
+}
+
+func newSending(file File, offset, size int64, progress func(sent, size int64)) *sending {
+	return &sending{
+		name: file.Name, size: size, from: io.NewSectionReader(file.Content, offset, size), hash: sha256.New(), progress: progress,
+	}
+}
+
+// Read implements io.Reader.
+func (s *sending) Read(buffer []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return 0, io.ErrClosedPipe
+	}
+	n, err := s.from.Read(buffer)
+	s.hash.Write(buffer[:n])
+	s.sent += int64(n)
+	s.short = err == io.EOF && s.sent < s.size
+	if s.progress != nil && n > 0 {
+		s.progress(s.sent, s.size)
+	}
+	return n, err
+}
+
+func (s *sending) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+}
+
+// changed says whether what was read cannot be of the file that was hashed.
+func (s *sending) changed(sum string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.short || s.sent == s.size && hex.EncodeToString(s.hash.Sum(nil)) != sum
 }
 
 // transfer sends a presigned request, without Graf's token.

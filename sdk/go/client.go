@@ -45,6 +45,9 @@ type Options struct {
 	Timeout time.Duration
 	// Retry says how often is tried again; the zero value has usable defaults.
 	Retry Retry
+	// PartsAbove is the size in bytes above which artifacts are uploaded in parts; 0 is
+	// 64 MiB.
+	PartsAbove int64
 	// UserAgent is sent with each request, "graf-go" if it is empty.
 	UserAgent string
 }
@@ -62,6 +65,8 @@ type Client struct {
 	timeout   time.Duration
 	retry     Retry
 	userAgent string
+	// partsAbove is Options.PartsAbove.
+	partsAbove int64
 }
 
 // New makes a client. It asks nobody; its errors are missing or malformed options.
@@ -72,6 +77,7 @@ func New(options Options) (*Client, error) {
 	client := &Client{
 		urls: map[function]string{}, token: options.Token, http: options.HTTPClient, timeout: options.Timeout,
 		retry: options.Retry.withDefaults(), userAgent: options.UserAgent,
+		partsAbove: options.PartsAbove,
 	}
 	for where, own := range map[function]string{
 		submitFunction: options.Endpoints.Submit, callbackFunction: options.Endpoints.Callback, memoryFunction: options.Endpoints.Memory,
@@ -87,6 +93,9 @@ func New(options Options) (*Client, error) {
 	}
 	if client.http == nil {
 		client.http = &http.Client{}
+	}
+	if client.partsAbove <= 0 {
+		client.partsAbove = defaultPartsAbove
 	}
 	if client.timeout == 0 {
 		client.timeout = defaultTimeout

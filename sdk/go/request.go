@@ -30,7 +30,7 @@ const (
 // servedBy tells by the path, as the gateway and the routes of a cluster do.
 func (o operation) servedBy() function {
 	switch {
-	case strings.HasSuffix(o.path, "/events"), strings.HasSuffix(o.path, "/actions"):
+	case strings.HasSuffix(o.path, "/events"), strings.HasSuffix(o.path, "/actions"), strings.Contains(o.path, "/artifacts/"):
 		return callbackFunction
 	case strings.Contains(o.path, "/memory"):
 		return memoryFunction

@@ -15,26 +15,28 @@ func Document() []byte { return append([]byte(nil), document...) }
 
 // The operations, by their operationId in the document.
 const (
-	OperationSubmitTask      = "submitTask"
-	OperationListTasks       = "listTasks"
-	OperationGetTask         = "getTask"
-	OperationCancelTask      = "cancelTask"
-	OperationPostTaskEvents  = "postTaskEvents"
-	OperationListTaskEvents  = "listTaskEvents"
-	OperationPostTaskActions = "postTaskActions"
-	OperationListTaskMemory  = "listTaskMemory"
-	OperationQueryTaskMemory = "queryTaskMemory"
-	OperationDecideApproval  = "decideApproval"
-	OperationUndoTask        = "undoTask"
-	OperationExplainPolicy   = "explainPolicy"
-	OperationRetryTask       = "retryTask"
-	OperationQueryMemory     = "queryMemory"
-	OperationGetMemory       = "getMemory"
-	OperationForgetMemory    = "forgetMemory"
-	OperationListDeadLetters = "listDeadLetters"
-	OperationGetDeadLetter   = "getDeadLetter"
-	OperationReplayLetter    = "replayDeadLetter"
-	OperationPostTaskMCP     = "postTaskMcp"
+	OperationSubmitTask       = "submitTask"
+	OperationListTasks        = "listTasks"
+	OperationGetTask          = "getTask"
+	OperationCancelTask       = "cancelTask"
+	OperationPostTaskEvents   = "postTaskEvents"
+	OperationListTaskEvents   = "listTaskEvents"
+	OperationPostTaskActions  = "postTaskActions"
+	OperationUploadParts      = "uploadArtifactParts"
+	OperationCompleteArtifact = "completeArtifact"
+	OperationListTaskMemory   = "listTaskMemory"
+	OperationQueryTaskMemory  = "queryTaskMemory"
+	OperationDecideApproval   = "decideApproval"
+	OperationUndoTask         = "undoTask"
+	OperationExplainPolicy    = "explainPolicy"
+	OperationRetryTask        = "retryTask"
+	OperationQueryMemory      = "queryMemory"
+	OperationGetMemory        = "getMemory"
+	OperationForgetMemory     = "forgetMemory"
+	OperationListDeadLetters  = "listDeadLetters"
+	OperationGetDeadLetter    = "getDeadLetter"
+	OperationReplayLetter     = "replayDeadLetter"
+	OperationPostTaskMCP      = "postTaskMcp"
 )
 
 // SchemaTaskSubmission names the schema of a submission, for those that come as
@@ -61,6 +63,7 @@ const (
 	MaxSubmissionBytes   = 2 << 20
 	MaxEventsBytes       = 1 << 20
 	MaxActionsBytes      = 4<<20 + 256<<10
+	MaxPartsBytes        = 32 << 10
 	MaxMemoryQueryBytes  = 512 << 10
 	MaxCancellationBytes = 16 << 10
 	MaxMCPBytes          = 1 << 20

@@ -697,6 +697,16 @@ type ArtifactDeclaration struct {
 // ArtifactName A file name, without folders; it does not start with a dot.
 type ArtifactName = string
 
+// ArtifactParts defines model for ArtifactParts.
+type ArtifactParts struct {
+	PartCount PartNumber `json:"partCount"`
+
+	// PartSizeBytes The size of each part but the last, which has the rest.
+	PartSizeBytes int64        `json:"partSizeBytes"`
+	Stored        []StoredPart `json:"stored"`
+	Uploads       []PartUpload `json:"uploads"`
+}
+
 // ArtifactSource Who made it: the agent, which announced it in an event; or Graf, which keeps what the container of each
 // attempt wrote as attempt-N.log, bounded and without secrets.
 type ArtifactSource string
@@ -830,7 +840,8 @@ type EmbeddingState string
 
 // Event defines model for Event.
 type Event struct {
-	// Artifacts Files to upload; the answer has a presigned upload for each.
+	// Artifacts Files to upload; the answer has a presigned upload for each. Large ones are
+	// better sent in parts, see uploadArtifactParts.
 	Artifacts []ArtifactDeclaration `json:"artifacts,omitempty,omitzero"`
 
 	// Content Text or an object; 256 KiB as JSON.
@@ -1069,6 +1080,33 @@ type Namespace = string
 // which makes a Job. The policy says which are allowed.
 type OrchestrationMode string
 
+// PartDeclaration defines model for PartDeclaration.
+type PartDeclaration struct {
+	PartNumber PartNumber `json:"partNumber"`
+
+	// Sha256 A SHA-256, 64 lower-case hex digits.
+	Sha256 Sha256 `json:"sha256"`
+}
+
+// PartNumber defines model for PartNumber.
+type PartNumber = int
+
+// PartUpload A presigned request; send the part as its body, with these headers.
+type PartUpload struct {
+	ExpiresAt  time.Time         `json:"expiresAt"`
+	Headers    map[string]string `json:"headers"`
+	Method     UploadMethod      `json:"method"`
+	PartNumber PartNumber        `json:"partNumber"`
+	SizeBytes  int64             `json:"sizeBytes"`
+	URL        string            `json:"url"`
+}
+
+// PartsRequest defines model for PartsRequest.
+type PartsRequest struct {
+	// Parts Those to be sent; none, to hear only which are there.
+	Parts []PartDeclaration `json:"parts"`
+}
+
 // PolicyAnswer defines model for PolicyAnswer.
 type PolicyAnswer struct {
 	Decision PolicyDecision `json:"decision"`
@@ -1286,6 +1324,15 @@ type SnapshotReport struct {
 
 // SnapshotType The state of the resources before or after the run.
 type SnapshotType string
+
+// StoredPart defines model for StoredPart.
+type StoredPart struct {
+	PartNumber PartNumber `json:"partNumber"`
+
+	// Sha256 Left out if object storage keeps none; send such a part again.
+	Sha256    Sha256 `json:"sha256,omitempty,omitzero"`
+	SizeBytes int64  `json:"sizeBytes"`
+}
 
 // Tag defines model for Tag.
 type Tag = string
@@ -1591,6 +1638,9 @@ type UsageReport struct {
 	Usd float64 `json:"usd,omitempty,omitzero"`
 }
 
+// ArtifactID defines model for ArtifactId.
+type ArtifactID = uuid.UUID
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -1723,6 +1773,9 @@ type PostTaskActionsJSONRequestBody = ActionRequest
 
 // DecideApprovalJSONRequestBody defines body for DecideApproval for application/json ContentType.
 type DecideApprovalJSONRequestBody = ApprovalDecision
+
+// UploadArtifactPartsJSONRequestBody defines body for UploadArtifactParts for application/json ContentType.
+type UploadArtifactPartsJSONRequestBody = PartsRequest
 
 // CancelTaskJSONRequestBody defines body for CancelTask for application/json ContentType.
 type CancelTaskJSONRequestBody = TaskCancellation

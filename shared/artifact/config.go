@@ -18,7 +18,7 @@ type Config struct {
 	Region          string `env:"GRAF_S3_REGION" envDefault:"us-east-1"`
 	AccessKeyID     string `env:"GRAF_S3_ACCESS_KEY_ID,required"`
 	SecretAccessKey string `env:"GRAF_S3_SECRET_ACCESS_KEY,required"`
-	// MaxBytes bounds one artifact. S3 takes at most 5 GiB in one upload.
+	// MaxBytes bounds one artifact, in one piece or in parts. S3 takes at most 5 GiB in one piece.
 	MaxBytes int64 `env:"GRAF_ARTIFACT_MAX_BYTES" envDefault:"1073741824"`
 	// UploadExpiry and DownloadExpiry are how long presigned URLs work.
 	UploadExpiry   time.Duration `env:"GRAF_ARTIFACT_UPLOAD_EXPIRY" envDefault:"15m"`

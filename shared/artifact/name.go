@@ -60,5 +60,8 @@ func ValidSHA256(digest string) error {
 	return nil
 }
 
+// keyPrefix is that of all keys.
+const keyPrefix = "tasks/"
+
 // Key is where an artifact is kept.
-func Key(taskID, artifactID string) string { return "tasks/" + taskID + "/artifacts/" + artifactID }
+func Key(taskID, artifactID string) string { return keyPrefix + taskID + "/artifacts/" + artifactID }

@@ -108,8 +108,13 @@ func (s *Store) PresignUpload(ctx context.Context, key, contentType string, size
 	headers.Set("Content-Type", contentType)
 	headers.Set("Content-Length", strconv.FormatInt(size, 10))
 	headers.Set("X-Amz-Checksum-Sha256", checksum)
+	return s.presignPut(ctx, key, nil, headers)
+}
+
+// presignPut signs a PUT with exactly these headers.
+func (s *Store) presignPut(ctx context.Context, key string, query url.Values, headers http.Header) (Upload, error) {
 	expires := time.Now().Add(s.config.UploadExpiry)
-	signed, err := s.public.PresignHeader(ctx, http.MethodPut, s.config.Bucket, key, s.config.UploadExpiry, nil, headers)
+	signed, err := s.public.PresignHeader(ctx, http.MethodPut, s.config.Bucket, key, s.config.UploadExpiry, query, headers)
 	if err != nil {
 		return Upload{}, fmt.Errorf("presign the upload of %s: %w", key, err)
 	}

@@ -19,12 +19,15 @@ var (
 	ErrSizeMismatch = errors.New("the artifact has another size than announced")
 	// ErrDigestMismatch says that other bytes were uploaded than announced.
 	ErrDigestMismatch = errors.New("the artifact has another sha256 than announced")
+	// ErrSlow says that there was not the time to read the artifact to its end.
+	ErrSlow = errors.New("the artifact could not be read in time to check its sha256")
 	// ErrUnavailable says that object storage did not answer, or with a fault of its own.
 	ErrUnavailable = errors.New("object storage is away")
 )
 
 // Verify checks that an upload has the announced size and SHA-256 (in hexadecimal). It takes the store's own checksum
-// where the store has one, and reads the object otherwise.
+// where the store has one, and reads the object otherwise: one that was uploaded in parts is always read. If the context
+// ends while its bytes come, that fails with ErrSlow.
 func (s *Store) Verify(ctx context.Context, key string, size int64, sha256 string) error {
 	checksum, err := base64Of(sha256)
 	if err != nil {
@@ -62,6 +65,9 @@ func (s *Store) verifyBytes(ctx context.Context, key string, size int64, want, e
 	defer func() { _ = object.Close() }() // Reading has told of every error that matters.
 	hash := sha256.New()
 	read, err := io.Copy(hash, io.LimitReader(object, size+1))
+	if err != nil && read > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w: %d of %d bytes", key, ErrSlow, read, size)
+	}
 	if err != nil {
 		return storeError("read", key, err)
 	}
@@ -75,6 +81,9 @@ func (s *Store) verifyBytes(ctx context.Context, key string, size int64, want, e
 }
 
 func storeError(verb, key string, err error) error {
+	if err == nil {
+		return nil
+	}
 	switch code := minio.ToErrorResponse(err).StatusCode; {
 	case code == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", key, ErrMissing)

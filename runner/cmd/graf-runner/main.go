@@ -49,11 +49,19 @@ The environment says which task: see docs/container-contract.md. Agent "command"
 any program, named after --; the others are language models' agents, which get what
 stands there as further arguments.
 
+Artifacts are files in the agent's folder: patterns are as the shell's, with ** for
+any number of folders and {a,b} for either; what begins with a dot is matched only
+where the pattern has the dot. Links that lead out of the folder are not followed.
+At most 200 files are uploaded, whether the agent succeeded or not; names are their
+paths, with _ for / and without secrets. A file that changes meanwhile is sent anew a
+few times. What is left out, the task's log tells. A cancelled task ends with its
+Job, and takes only what is quicker.
+
 The exit code is the agent's; 1 if the run failed although the agent exited with 0;
 64 if the environment is not that of a task.`,
 		Example: `  graf-runner -- make test
   graf-runner --agent codex --model gpt-5-codex --mcp
-  graf-runner --agent claude --artifact 'report/*.md'`,
+  graf-runner --agent claude --artifacts 'report/*.md'`,
 		Args: cobra.ArbitraryArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			c.Arguments = args
@@ -74,6 +82,8 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 	flags.BoolVar(&c.MCP, "mcp", false, "give the agent the task's memory, and what else Graf has for it, by MCP")
 	flags.StringVar(&c.Folder, "folder", "", "where the agent works (the present folder)")
 	flags.StringSliceVar(&c.Secrets, "secret", nil, "names of variables to hide besides those that are called token, key, password and the like")
+	flags.StringArrayVar(&c.Artifacts, "artifacts", nil, "pattern of files to upload when the agent has ended, such as 'report/**/*.md' (repeatable)")
+	flags.DurationVar(&c.ArtifactsTime, "artifacts-time", c.ArtifactsTime, "what there is to upload them; once the run is told to end, what --flush says")
 	flags.DurationVar(&c.Grace, "grace", c.Grace, "what the agent has to end when it is told to")
 	flags.DurationVar(&c.Flush, "flush", c.Flush, "what there is to send the last reports after the agent's end")
 	flags.DurationVar(&c.Heartbeat, "heartbeat", c.Heartbeat, "how often the task hears that its agent lives; 0 for never")

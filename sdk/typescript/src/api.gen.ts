@@ -129,6 +129,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/codex/tasks/{taskId}/artifacts/{artifactId}/parts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskId: components["parameters"]["TaskId"];
+                artifactId: components["parameters"]["ArtifactId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Upload an artifact in parts
+         * @description For an artifact that an event announced and whose upload was not checked yet:
+         *     begins an upload in parts unless one is under way, answers which parts are
+         *     there, and with a presigned request for each part that is asked for. The size
+         *     and SHA-256 of a part are in the signature; a part that is sent again replaces
+         *     the one before. An upload that is not completed within a day is given up with
+         *     its parts.
+         */
+        post: operations["uploadArtifactParts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/codex/tasks/{taskId}/artifacts/{artifactId}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskId: components["parameters"]["TaskId"];
+                artifactId: components["parameters"]["ArtifactId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put an artifact together from its parts, and check it
+         * @description All parts must be there (409). The size and the SHA-256 over all bytes are
+         *     checked against what was announced; if they differ, the artifact is rejected
+         *     for good (409). Once it is checked, the same request changes nothing.
+         */
+        post: operations["completeArtifact"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/codex/tasks/{taskId}/memory": {
         parameters: {
             query?: never;
@@ -749,7 +802,10 @@ export interface components {
             eventId: string;
             eventType: components["schemas"]["ReportedEventType"];
             content?: components["schemas"]["EventContent"];
-            /** @description Files to upload; the answer has a presigned upload for each. */
+            /**
+             * @description Files to upload; the answer has a presigned upload for each. Large ones are
+             *     better sent in parts, see uploadArtifactParts.
+             */
             artifacts?: components["schemas"]["ArtifactDeclaration"][];
             snapshot?: components["schemas"]["SnapshotReport"];
             /**
@@ -1215,6 +1271,47 @@ export interface components {
             /** Format: date-time */
             expiresAt: string;
         };
+        PartsRequest: {
+            /** @description Those to be sent; none, to hear only which are there. */
+            parts: components["schemas"]["PartDeclaration"][];
+        };
+        PartDeclaration: {
+            partNumber: components["schemas"]["PartNumber"];
+            sha256: components["schemas"]["Sha256"];
+        };
+        PartNumber: number;
+        ArtifactParts: {
+            /**
+             * Format: int64
+             * @description The size of each part but the last, which has the rest.
+             */
+            partSizeBytes: number;
+            partCount: components["schemas"]["PartNumber"];
+            stored: components["schemas"]["StoredPart"][];
+            uploads: components["schemas"]["PartUpload"][];
+        };
+        StoredPart: {
+            partNumber: components["schemas"]["PartNumber"];
+            /** Format: int64 */
+            sizeBytes: number;
+            /** @description Left out if object storage keeps none; send such a part again. */
+            sha256?: components["schemas"]["Sha256"];
+        };
+        /** @description A presigned request; send the part as its body, with these headers. */
+        PartUpload: {
+            partNumber: components["schemas"]["PartNumber"];
+            /** Format: int64 */
+            sizeBytes: number;
+            /** @constant */
+            method: "PUT";
+            /** Format: uri */
+            url: string;
+            headers: {
+                [key: string]: string;
+            };
+            /** Format: date-time */
+            expiresAt: string;
+        };
         EventPage: {
             events: components["schemas"]["TaskEvent"][];
             /** @description Left out on the last page. */
@@ -1477,6 +1574,7 @@ export interface components {
     };
     parameters: {
         TaskId: string;
+        ArtifactId: string;
         IdempotencyKey: components["schemas"]["IdempotencyKey"];
         MemoryId: string;
         DeadLetterId: string;
@@ -1763,6 +1861,73 @@ export interface operations {
             413: components["responses"]["PayloadTooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    uploadArtifactParts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskId: components["parameters"]["TaskId"];
+                artifactId: components["parameters"]["ArtifactId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PartsRequest"];
+            };
+        };
+        responses: {
+            /** @description The parts that are there, and requests for those to be sent. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArtifactParts"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["InternalError"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    completeArtifact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                taskId: components["parameters"]["TaskId"];
+                artifactId: components["parameters"]["ArtifactId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The artifact is there, as it was announced. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["InternalError"];
             503: components["responses"]["Unavailable"];

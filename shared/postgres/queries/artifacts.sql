@@ -2,6 +2,10 @@
 -- ListPendingArtifacts lists artifacts whose upload was not checked yet.
 SELECT * FROM codex_task_artifacts WHERE task_id = $1 AND status = 'pending' ORDER BY event_sequence;
 
+-- name: GetUpload :one
+-- GetUpload finds an artifact that an agent announced.
+SELECT * FROM codex_task_artifacts WHERE id = @id AND task_id = @task_id AND source = 'agent';
+
 -- name: SettleArtifact :exec
 UPDATE codex_task_artifacts
 SET status = @status, status_reason = @status_reason,

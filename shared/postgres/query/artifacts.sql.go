@@ -23,6 +23,33 @@ func (q *Queries) CountArtifacts(ctx context.Context, taskID uuid.UUID) (int64, 
 	return count, err
 }
 
+const getUpload = `-- name: GetUpload :one
+SELECT id, task_id, event_sequence, name, content_type, size_bytes, sha256, object_key, status, status_reason, created_at, verified_at, source, attempt FROM codex_task_artifacts WHERE id = $1 AND task_id = $2 AND source = 'agent'
+`
+
+// GetUpload finds an artifact that an agent announced.
+func (q *Queries) GetUpload(ctx context.Context, iD uuid.UUID, taskID uuid.UUID) (Artifact, error) {
+	row := q.db.QueryRow(ctx, getUpload, iD, taskID)
+	var i Artifact
+	err := row.Scan(
+		&i.ID,
+		&i.TaskID,
+		&i.EventSequence,
+		&i.Name,
+		&i.ContentType,
+		&i.SizeBytes,
+		&i.Sha256,
+		&i.ObjectKey,
+		&i.Status,
+		&i.StatusReason,
+		&i.CreatedAt,
+		&i.VerifiedAt,
+		&i.Source,
+		&i.Attempt,
+	)
+	return i, err
+}
+
 const hasLog = `-- name: HasLog :one
 SELECT EXISTS (SELECT FROM codex_task_artifacts WHERE task_id = $1 AND attempt = $2::smallint AND source = 'graf')
 `
