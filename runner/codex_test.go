@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -115,7 +116,7 @@ func (r *run) end(t *testing.T, status graf.TaskStatus) (graf.Task, []graf.TaskE
 func told(events []graf.TaskEvent) string {
 	var b strings.Builder
 	for _, event := range events {
-		fmt.Fprintf(&b, "%s %s\n", event.EventType, event.Content)
+		fmt.Fprintf(&b, "%s %s\n", event.EventType, plain(event.Content))
 	}
 	return b.String()
 }
@@ -124,11 +125,16 @@ func told(events []graf.TaskEvent) string {
 func has(t *testing.T, events []graf.TaskEvent, kind graf.EventType, fields ...string) {
 	t.Helper()
 	if !slices.ContainsFunc(events, func(event graf.TaskEvent) bool {
-		content := string(event.Content)
+		content := plain(event.Content)
 		return event.EventType == kind && !slices.ContainsFunc(fields, func(field string) bool { return !strings.Contains(content, field) })
 	}) {
 		t.Errorf("no %s has %q:\n%s", kind, fields, told(events))
 	}
+}
+
+// plain is JSON without the escapes that are for HTML alone.
+func plain(content json.RawMessage) string {
+	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(content))
 }
 
 func tokens(n int) responsestest.Usage {
@@ -219,7 +225,7 @@ func TestCodexUsesMemory(t *testing.T) {
 	t.Parallel()
 	lesson := "Greetings belong into hello.txt, never into the README: " + uuid.NewString()
 	r := start(t, nil,
-		responsestest.CallsMCP("graf", "record_lesson", map[string]string{"text": lesson}).Uses(tokens(100)),
+		responsestest.CallsMCP("graf", "record_lesson", map[string]string{"lesson": lesson}).Uses(tokens(100)),
 		responsestest.CallsMCP("graf", "search_memory", map[string]string{"text": "greetings"}).Uses(tokens(100)),
 		responsestest.Says("Learned.").Uses(tokens(100)))
 	_, events := r.end(t, graf.TaskStatusSucceeded)

@@ -63,7 +63,10 @@ type codexItem struct {
 	} `json:"changes"`
 	Server string `json:"server"`
 	Tool   string `json:"tool"`
-	Query  string `json:"query"`
+	Error  *struct {
+		Message string `json:"message"`
+	} `json:"error"`
+	Query string `json:"query"`
 	Items  []struct {
 		Text      string `json:"text"`
 		Completed bool   `json:"completed"`
@@ -170,6 +173,9 @@ func (i codexItem) read() []Report {
 		content["kind"], content["changes"], content["status"] = "fileChange", i.Changes, i.Status
 	case "mcp_tool_call":
 		content["kind"], content["server"], content["tool"], content["status"] = "tool", i.Server, i.Tool, i.Status
+		if i.Error != nil {
+			content["error"] = clip(i.Error.Message)
+		}
 	case "web_search":
 		content["kind"], content["query"] = "search", clip(i.Query)
 	case "todo_list":
