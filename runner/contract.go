@@ -5,6 +5,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -93,12 +94,7 @@ func readPrompt(name string) (string, error) {
 	if name == "" {
 		return "", errors.New("is missing")
 	}
-	file, err := os.Open(filepath.Clean(name))
-	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	info, err := file.Stat()
+	info, err := os.Stat(name) // before it is opened: a pipe would wait for a writer
 	if err != nil {
 		return "", fmt.Errorf("cannot be read: %w", err)
 	}
@@ -120,7 +116,7 @@ func number(text string, bits int) (float64, error) {
 		return 0, nil
 	}
 	value, err := strconv.ParseFloat(text, 64)
-	if err != nil || value <= 0 || (bits == 0 && value != float64(int64(value))) {
+	if err != nil || !(value > 0) || math.IsInf(value, 0) || (bits == 0 && value != float64(int64(value))) {
 		return 0, fmt.Errorf("is %q: it must be a number greater than 0", text)
 	}
 	return value, nil

@@ -95,7 +95,7 @@ func readBlocks(content json.RawMessage) []Report {
 		report := Report{Type: Progress, Content: content}
 		switch block.Type {
 		case "text":
-			content["kind"], content["text"], report.Summary = "message", clip(block.Text), block.Text
+			content["kind"], content["text"], report.Summary = "message", clip(block.Text), clip(block.Text)
 		case "tool_use":
 			content["kind"], content["tool"], content["input"] = "tool", block.Name, clip(string(block.Input))
 		case "tool_result":
@@ -114,7 +114,7 @@ func (e claudeEvent) end() []Report {
 		Output: e.Usage.Output, USD: e.Cost,
 	}}
 	if !e.IsError {
-		report.Summary = e.Result
+		report.Summary = clip(e.Result)
 		return []Report{report}
 	}
 	if e.Result == "" {

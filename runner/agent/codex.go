@@ -67,7 +67,7 @@ type codexItem struct {
 		Message string `json:"message"`
 	} `json:"error"`
 	Query string `json:"query"`
-	Items  []struct {
+	Items []struct {
 		Text      string `json:"text"`
 		Completed bool   `json:"completed"`
 	} `json:"items"`
@@ -160,7 +160,7 @@ func (i codexItem) read() []Report {
 	report := Report{Type: Progress, Content: content}
 	switch i.Type {
 	case "agent_message":
-		content["kind"], content["text"], report.Summary = "message", clip(i.Text), i.Text
+		content["kind"], content["text"], report.Summary = "message", clip(i.Text), clip(i.Text)
 	case "reasoning":
 		content["text"] = clip(i.Text)
 	case "command_execution":
