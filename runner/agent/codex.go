@@ -88,6 +88,7 @@ func (c *codex) count(sum codexUsage) []Report {
 		Model: c.model, Input: max(0, sum.Input-c.counted.Input), Cached: max(0, sum.Cached-c.counted.Cached),
 		Output: max(0, sum.Output-c.counted.Output), Reasoning: max(0, sum.Reasoning-c.counted.Reasoning),
 	}
+	since = since.bounded()
 	c.counted = c.counted.Add(since)
 	if since.Tokens() == 0 {
 		return nil
