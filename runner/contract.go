@@ -31,7 +31,7 @@ type Contract struct {
 	Budget      Budget
 }
 
-// ErrContract says that the environment is not what it must be.
+// ErrContract says that the environment, or the arguments, are not what they must be.
 var ErrContract = errors.New("the container contract is not kept")
 
 // maxPrompt bounds the prompt with what was recalled.

@@ -101,10 +101,13 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 		config: config, contract: contract, log: config.Log,
 		mask: mask.FromEnvironment(config.Environment, append(config.Secrets, "GRAF_CALLBACK_TOKEN")...),
 	}
+	program, err := agent.New(config.Agent)
+	if err != nil {
+		return 1, fmt.Errorf("%w: %w", ErrContract, err)
+	}
 	if config.MCP && contract.MemoryURL == "" {
 		return 1, fmt.Errorf("%w: GRAF_MEMORY_URL is missing, which --mcp needs", ErrContract)
 	}
-	var err error
 	if r.spool, err = spool.Open(config.SpoolFolder, config.SpoolLimit); err != nil {
 		return 1, err
 	}
@@ -119,21 +122,17 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 			cancel(err)
 		}
 	})
-	code, err := r.run(ctx, cancel)
+	code := r.run(ctx, cancel, program)
 	stopSending()
 	work.Wait()
 	r.flush(context.WithoutCancel(ctx))
-	return code, err
+	return code, nil
 }
 
 // run starts the agent, again if that may help, and reports its end.
-func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, error) {
+func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc, program agent.Agent) int {
 	ctx, stop := r.bounded(ctx)
 	defer stop()
-	program, err := agent.New(r.config.Agent)
-	if err != nil {
-		return 1, err
-	}
 	r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
 	beating := r.beat()
 	defer beating()
@@ -141,7 +140,7 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, 
 		end, err := r.once(ctx, cancel, program)
 		failure := r.judge(end, err)
 		if failure == nil || !r.again(ctx, try, failure) {
-			return r.end(end, failure), nil
+			return r.end(end, failure)
 		}
 	}
 }

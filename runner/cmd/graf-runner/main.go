@@ -50,7 +50,7 @@ any program, named after --; the others are language models' agents, which get w
 stands there as further arguments.
 
 The exit code is the agent's; 1 if the run failed although the agent exited with 0;
-64 if the environment is not that of a task.`,
+64 if the environment is not that of a task, or the arguments are wrong.`,
 		Example: `  graf-runner -- make test
   graf-runner --agent codex --model gpt-5-codex --mcp
   graf-runner --agent claude --artifact 'report/*.md'`,
@@ -70,6 +70,7 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 			return err
 		},
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", runner.ErrContract, err) })
 	flags := cmd.Flags()
 	flags.StringVar(&c.Agent, "agent", c.Agent, "kind of agent: "+strings.Join(agent.Kinds(), ", "))
 	flags.StringVar(&c.Model, "model", "", "language model (the agent's own choice)")
