@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/graf-run/graf/sdk/go"
+	graf "github.com/graf-run/graf/sdk/go"
 	"github.com/graf-run/graf/sdk/go/graftest"
 	"github.com/graf-run/graf/shared/codextest"
 	"github.com/graf-run/graf/shared/responsestest"
@@ -40,7 +40,6 @@ func (b built) Run() int {
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	program = filepath.Join(folder, "graf-runner")
-	//nolint:noctx // as long as it takes
 	if out, err := exec.Command("go", "build", "-o", program, "./cmd/graf-runner").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build graf-runner: %v\n%s", err, out)
 		return 1

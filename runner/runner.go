@@ -219,7 +219,8 @@ func (r *runner) take(out *output, said agent.Report, cancel context.CancelCause
 	if said.Usage == nil {
 		return
 	}
-	usage, err := *said.Usage, error(nil)
+	usage := *said.Usage
+	var err error
 	if usage.USD, err = r.config.Prices.cost(usage); err != nil && r.contract.Budget.USD > 0 {
 		cancel(fmt.Errorf("%w: what was used has no known price: %w", errBudget, err))
 	}

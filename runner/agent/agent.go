@@ -144,11 +144,11 @@ func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
 
 // New makes an agent of a kind.
 func New(kind string) (Agent, error) {
-	make, known := kinds[kind]
+	create, known := kinds[kind]
 	if !known {
 		return nil, fmt.Errorf("there is no agent %q: use %s", kind, strings.Join(Kinds(), ", "))
 	}
-	return make(), nil
+	return create(), nil
 }
 
 // decode reads a line of JSON. What is none is for the log.

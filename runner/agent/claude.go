@@ -14,6 +14,7 @@ type claude struct {
 	model string
 }
 
+// Start implements Agent.
 func (c *claude) Start(task Task) Invocation {
 	c.model = task.Model
 	args := []string{
@@ -70,6 +71,7 @@ type claudeBlock struct {
 	IsError bool            `json:"is_error"`
 }
 
+// Read implements Agent.
 func (c *claude) Read(line string) []Report {
 	var e claudeEvent
 	if reports := decode(line, &e); reports != nil {

@@ -18,6 +18,7 @@ type codex struct {
 	counted Usage
 }
 
+// Start implements Agent.
 func (c *codex) Start(task Task) Invocation {
 	c.model = task.Model
 	args := []string{"codex", "exec"}
@@ -129,6 +130,7 @@ func (c *codex) ReadSession(line string) []Report {
 	return c.count(*e.Payload.Info.Sum)
 }
 
+// Read implements Agent.
 func (c *codex) Read(line string) []Report {
 	var e codexEvent
 	if reports := decode(line, &e); reports != nil {

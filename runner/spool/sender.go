@@ -49,7 +49,7 @@ func (s *Sender) Run(ctx context.Context, spool *Spool) error {
 	for {
 		if err := s.Drain(ctx, spool); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // it was to end
 			}
 			return err
 		}

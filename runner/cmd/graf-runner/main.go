@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -26,6 +27,8 @@ const (
 )
 
 func main() {
+	debug.SetGCPercent(50) // memory is dearer than processor time beside an agent
+
 	code := 0
 	if err := command(&code).Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "graf-runner:", err)
@@ -119,7 +122,7 @@ func install(folder string) (err error) {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	from, err := os.Open(self) //nolint:gosec // this program
+	from, err := os.Open(self)
 	if err != nil {
 		return fmt.Errorf("read this program: %w", err)
 	}
