@@ -50,7 +50,7 @@ func BenchmarkStart(b *testing.B) {
 	environment := task(b, c.URL)
 	var bareStart, bareAll, start, all []time.Duration
 	once := func(args ...string) (start, all time.Duration) {
-		cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the benchmark's
+		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = environment
 		began := time.Now()
 		out, err := cmd.Output()
