@@ -71,7 +71,7 @@ func start(t *testing.T, change func(*graf.TaskSubmission), turns ...responseste
 	submission := graf.TaskSubmission{
 		Prompt: "Put a greeting into hello.txt.",
 		Agent: graf.Agent{
-			Command: []string{program, "--agent", "codex", "--mcp", "--folder", r.folder, "--grace", "2s"},
+			Command: []string{program, "--agent", "codex", "--mcp", "--folder", r.folder, "--grace", "2s", "--heartbeat", "100ms"},
 			Env: map[string]string{
 				"CODEX_HOME": codextest.Home(t, r.model.URL, ""), "OPENAI_API_KEY": key,
 				"PATH": filepath.Dir(codextest.Program(t)) + ":" + os.Getenv("PATH"),
@@ -157,6 +157,9 @@ func TestCodexEditsFiles(t *testing.T) {
 	has(t, events, graf.EventTypeCompleted, `"summary":"The greeting is there."`)
 	if task.Usage.InputTokens != 300 || task.Usage.OutputTokens != 20 {
 		t.Errorf("usage %+v", task.Usage)
+	}
+	if task.Attempts[0].LastSeenAt == nil {
+		t.Error("no heartbeat came")
 	}
 	if prompt := string(r.model.Requests()[0].Body); !strings.Contains(prompt, "Put a greeting into hello.txt.") {
 		t.Errorf("the model was asked %s", prompt)
