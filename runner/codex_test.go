@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,7 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/graf-run/graf/sdk/go"
+	graf "github.com/graf-run/graf/sdk/go"
 	"github.com/graf-run/graf/sdk/go/graftest"
 	"github.com/graf-run/graf/shared/codextest"
 	"github.com/graf-run/graf/shared/responsestest"
@@ -39,7 +40,6 @@ func (b built) Run() int {
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
 	program = filepath.Join(folder, "graf-runner")
-	//nolint:noctx // as long as it takes
 	if out, err := exec.Command("go", "build", "-o", program, "./cmd/graf-runner").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build graf-runner: %v\n%s", err, out)
 		return 1
@@ -71,7 +71,7 @@ func start(t *testing.T, change func(*graf.TaskSubmission), turns ...responseste
 	submission := graf.TaskSubmission{
 		Prompt: "Put a greeting into hello.txt.",
 		Agent: graf.Agent{
-			Command: []string{program, "--agent", "codex", "--mcp", "--folder", r.folder, "--grace", "2s"},
+			Command: []string{program, "--agent", "codex", "--mcp", "--folder", r.folder, "--grace", "2s", "--heartbeat", "100ms"},
 			Env: map[string]string{
 				"CODEX_HOME": codextest.Home(t, r.model.URL, ""), "OPENAI_API_KEY": key,
 				"PATH": filepath.Dir(codextest.Program(t)) + ":" + os.Getenv("PATH"),
@@ -115,7 +115,7 @@ func (r *run) end(t *testing.T, status graf.TaskStatus) (graf.Task, []graf.TaskE
 func told(events []graf.TaskEvent) string {
 	var b strings.Builder
 	for _, event := range events {
-		fmt.Fprintf(&b, "%s %s\n", event.EventType, event.Content)
+		fmt.Fprintf(&b, "%s %s\n", event.EventType, plain(event.Content))
 	}
 	return b.String()
 }
@@ -124,11 +124,16 @@ func told(events []graf.TaskEvent) string {
 func has(t *testing.T, events []graf.TaskEvent, kind graf.EventType, fields ...string) {
 	t.Helper()
 	if !slices.ContainsFunc(events, func(event graf.TaskEvent) bool {
-		content := string(event.Content)
+		content := plain(event.Content)
 		return event.EventType == kind && !slices.ContainsFunc(fields, func(field string) bool { return !strings.Contains(content, field) })
 	}) {
 		t.Errorf("no %s has %q:\n%s", kind, fields, told(events))
 	}
+}
+
+// plain is JSON without the escapes that are for HTML alone.
+func plain(content json.RawMessage) string {
+	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(content))
 }
 
 func tokens(n int) responsestest.Usage {
@@ -152,6 +157,9 @@ func TestCodexEditsFiles(t *testing.T) {
 	has(t, events, graf.EventTypeCompleted, `"summary":"The greeting is there."`)
 	if task.Usage.InputTokens != 300 || task.Usage.OutputTokens != 20 {
 		t.Errorf("usage %+v", task.Usage)
+	}
+	if task.Attempts[0].LastSeenAt == nil {
+		t.Error("no heartbeat came")
 	}
 	if prompt := string(r.model.Requests()[0].Body); !strings.Contains(prompt, "Put a greeting into hello.txt.") {
 		t.Errorf("the model was asked %s", prompt)
@@ -219,7 +227,7 @@ func TestCodexUsesMemory(t *testing.T) {
 	t.Parallel()
 	lesson := "Greetings belong into hello.txt, never into the README: " + uuid.NewString()
 	r := start(t, nil,
-		responsestest.CallsMCP("graf", "record_lesson", map[string]string{"text": lesson}).Uses(tokens(100)),
+		responsestest.CallsMCP("graf", "record_lesson", map[string]string{"lesson": lesson}).Uses(tokens(100)),
 		responsestest.CallsMCP("graf", "search_memory", map[string]string{"text": "greetings"}).Uses(tokens(100)),
 		responsestest.Says("Learned.").Uses(tokens(100)))
 	_, events := r.end(t, graf.TaskStatusSucceeded)

@@ -5,6 +5,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ type Contract struct {
 	Budget      Budget
 }
 
-// ErrContract says that the environment is not what it must be.
+// ErrContract says that the environment, or the arguments, are not what they must be.
 var ErrContract = errors.New("the container contract is not kept")
 
 // maxPrompt bounds the prompt with what was recalled.
@@ -66,22 +67,17 @@ func ReadContract(get func(name string) string) (Contract, error) {
 			wrong(name, "is %q: it must be an http or https URL", text)
 		}
 	}
-	if text := get("GRAF_DEADLINE"); text != "" {
-		var err error
-		if c.Deadline, err = time.Parse(time.RFC3339, text); err != nil {
-			wrong("GRAF_DEADLINE", "is %q: it must be a time such as 2026-01-02T15:04:05Z", text)
-		}
-	}
 	var err error
+	if c.Deadline, err = readDeadline(get("GRAF_DEADLINE")); err != nil {
+		wrong("GRAF_DEADLINE", "%v", err)
+	}
 	if c.Prompt, err = readPrompt(get("GRAF_PROMPT_FILE")); err != nil {
 		wrong("GRAF_PROMPT_FILE", "%v", err)
 	}
-	if c.Budget.Tokens, err = number(get("GRAF_BUDGET_TOKENS"), 0); err != nil {
-		wrong("GRAF_BUDGET_TOKENS", "%v", err)
-	}
-	usd, err := number(get("GRAF_BUDGET_USD"), -1)
-	if c.Budget.USD = usd; err != nil {
-		wrong("GRAF_BUDGET_USD", "%v", err)
+	for name, figure := range map[string]*float64{"GRAF_BUDGET_TOKENS": &c.Budget.Tokens, "GRAF_BUDGET_USD": &c.Budget.USD} {
+		if *figure, err = number(get(name), name == "GRAF_BUDGET_TOKENS"); err != nil {
+			wrong(name, "%v", err)
+		}
 	}
 	if len(errs) > 0 {
 		return Contract{}, fmt.Errorf("%w: %w", ErrContract, errors.Join(errs...))
@@ -89,16 +85,22 @@ func ReadContract(get func(name string) string) (Contract, error) {
 	return c, nil
 }
 
+func readDeadline(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	deadline, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("is %q: it must be a time such as 2026-01-02T15:04:05Z", text)
+	}
+	return deadline, nil
+}
+
 func readPrompt(name string) (string, error) {
 	if name == "" {
 		return "", errors.New("is missing")
 	}
-	file, err := os.Open(filepath.Clean(name))
-	if err != nil {
-		return "", fmt.Errorf("cannot be read: %w", err)
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	info, err := file.Stat()
+	info, err := os.Stat(name) // before it is opened: a pipe would wait for a writer
 	if err != nil {
 		return "", fmt.Errorf("cannot be read: %w", err)
 	}
@@ -115,12 +117,12 @@ func readPrompt(name string) (string, error) {
 	return string(text), nil
 }
 
-func number(text string, bits int) (float64, error) {
+func number(text string, whole bool) (float64, error) {
 	if text == "" {
 		return 0, nil
 	}
 	value, err := strconv.ParseFloat(text, 64)
-	if err != nil || value <= 0 || (bits == 0 && value != float64(int64(value))) {
+	if err != nil || !(value > 0) || math.IsInf(value, 0) || (whole && value != float64(int64(value))) {
 		return 0, fmt.Errorf("is %q: it must be a number greater than 0", text)
 	}
 	return value, nil

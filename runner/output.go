@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -12,9 +13,10 @@ import (
 )
 
 const (
-	// maxLine bounds a line of output; an agent's event with the output of a command
-	// in it may be long.
-	maxLine = 4 << 20
+	// maxLine bounds a line of a log, maxEvent one of an agent that tells events: the
+	// output of a command may be in it.
+	maxLine  = 256 << 10
+	maxEvent = 4 << 20
 	// Lines of the log are gathered into events of about this size, at least so often.
 	logSize  = 32 << 10
 	logEvery = time.Second
@@ -31,12 +33,16 @@ type output struct {
 	failed error
 }
 
-// read handles one stream until its end.
-func (o *output) read(from io.Reader, each func(line string)) {
-	err := lines.Read(from, maxLine, func(line string, leftOut int) {
-		line = o.mask.Text(line)
+// read handles one stream until its end; isJSON says that an agent tells events in it.
+func (o *output) read(from io.Reader, isJSON bool, each func(line string)) {
+	most, masked := maxLine, o.mask.Stream(isJSON)
+	if isJSON {
+		most = maxEvent
+	}
+	err := lines.Read(from, most, func(line string, leftOut int) {
+		line = masked.Line(line)
 		if leftOut > 0 {
-			line += " …"
+			line += fmt.Sprintf(" … %d bytes left out", leftOut)
 		}
 		o.mu.Lock()
 		_, err := io.WriteString(o.copyTo, line+"\n")
@@ -91,11 +97,12 @@ func (l *logs) add(stream, line string) {
 	if len(line) > logSize {
 		line = strings.ToValidUTF8(line[:logSize], "") + " …"
 	}
-	text.WriteString(line)
-	text.WriteByte('\n')
-	if text.Len() >= logSize {
+	// Before and not after: an event must not become larger than Graf takes it.
+	if text.Len()+len(line) > logSize {
 		l.emit(stream, text)
 	}
+	text.WriteString(line)
+	text.WriteByte('\n')
 }
 
 func (l *logs) flush() {

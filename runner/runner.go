@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,8 @@ type Config struct {
 	// Flush.
 	Artifacts     []string
 	ArtifactsTime time.Duration
-	// Heartbeat is how often the task hears that its agent lives; 0 is never.
+	// Heartbeat is how often the task hears that its agent lives; 0 is never. Each one
+	// wakes the callback function, should it be at zero.
 	Heartbeat time.Duration
 	// SpoolFolder and SpoolLimit, in bytes, are of the events that wait.
 	SpoolFolder string
@@ -62,8 +64,8 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Agent: "command", Environment: os.Environ(), Grace: 10 * time.Second, Flush: 15 * time.Second,
-		ArtifactsTime: 10 * time.Minute,
-		SpoolFolder:   os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
+		ArtifactsTime: 10 * time.Minute, Heartbeat: time.Minute,
+		SpoolFolder: os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
 		Output: os.Stdout, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 }
@@ -86,6 +88,8 @@ type runner struct {
 	// number makes the events' ids; dropped counts those that found no room.
 	number, dropped atomic.Int64
 	state           state
+	// last is the end of the run, if there was no room for it.
+	last *spool.Event
 }
 
 // state is what is known of the agent; several goroutines tell of it.
@@ -104,10 +108,21 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 		config: config, contract: contract, log: config.Log,
 		mask: mask.FromEnvironment(config.Environment, append(config.Secrets, "GRAF_CALLBACK_TOKEN")...),
 	}
-	err := config.checkArtifacts()
+	if err := config.checkArtifacts(); err != nil {
+		return 1, err
+	}
+	program, err := agent.New(config.Agent)
+	if err != nil {
+		return 1, fmt.Errorf("%w: %w", ErrContract, err)
+	}
+	if config.MCP && contract.MemoryURL == "" {
+		return 1, fmt.Errorf("%w: GRAF_MEMORY_URL is missing, which --mcp needs", ErrContract)
+	}
+	leave, err := r.house(program)
 	if err != nil {
 		return 1, err
 	}
+	defer leave()
 	if r.spool, err = spool.Open(config.SpoolFolder, config.SpoolLimit); err != nil {
 		return 1, err
 	}
@@ -122,26 +137,17 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 			cancel(err)
 		}
 	})
-	code, err := r.run(ctx, cancel)
+	code := r.run(ctx, cancel, program)
 	stopSending()
 	work.Wait()
 	r.flush(context.WithoutCancel(ctx))
-	return code, err
+	return code, nil
 }
 
 // run starts the agent, again if that may help, and reports its end.
-func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, error) {
+func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc, program agent.Agent) int {
 	ctx, stop := r.bounded(ctx)
 	defer stop()
-	program, err := agent.New(r.config.Agent)
-	if err != nil {
-		return 1, err
-	}
-	leave, err := r.house(program)
-	if err != nil {
-		return 1, err
-	}
-	defer leave()
 	if !r.speaksForItself() {
 		r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
 	}
@@ -156,7 +162,7 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, 
 			if errors.Is(err, process.ErrStart) {
 				code = exitNotStarted
 			}
-			return code, nil
+			return code
 		}
 	}
 }
@@ -206,13 +212,13 @@ func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc, progr
 	stderr, toStderr := io.Pipe()
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		out.read(stdout, func(line string) {
+		out.read(stdout, r.config.Agent != "command", func(line string) {
 			for _, said := range program.Read(line) {
 				r.take(out, said, cancel)
 			}
 		})
 	})
-	reading.Go(func() { out.read(stderr, func(line string) { out.log.add("stderr", line) }) })
+	reading.Go(func() { out.read(stderr, false, func(line string) { out.log.add("stderr", line) }) })
 	unfollow := r.followSession(program, r.sessionID, func(said agent.Report) { r.take(out, said, cancel) })
 	end, err := process.Run(ctx, process.Command{
 		Args: start.Args, Folder: r.config.Folder, Env: append(slices.Clone(r.config.Environment), start.Env...), Input: strings.NewReader(start.Input),
@@ -251,7 +257,8 @@ func (r *runner) take(out *output, said agent.Report, cancel context.CancelCause
 	if said.Usage == nil {
 		return
 	}
-	usage, err := *said.Usage, error(nil)
+	usage := *said.Usage
+	var err error
 	if usage.USD, err = r.config.Prices.cost(usage); err != nil && r.contract.Budget.USD > 0 {
 		cancel(fmt.Errorf("%w: what was used has no known price: %w", errBudget, err))
 	}
@@ -370,16 +377,27 @@ func (r *runner) reportFailure(content map[string]any, failure *agent.Failure) {
 	r.report("failed", content)
 }
 
+// maxContent bounds an event's content as JSON: Graf takes 256 KiB.
+const maxContent = 250 << 10
+
 // report puts an event into the spool. Texts in it are masked. What finds no room
-// is counted: the log says so at the end.
+// is counted: the log says so at the end. The run's end is kept all the same.
 func (r *runner) report(kind string, content any) {
-	e := spool.Event{
-		ID: fmt.Sprintf("runner-%d", r.number.Add(1)), Type: kind, Content: r.masked(content), OccurredAt: time.Now().UTC(),
-	}
-	if err := r.spool.Add(e); err != nil {
-		if r.dropped.Add(1) == 1 {
-			r.log.Warn("events are lost: there is no room for them", "error", err)
+	e := spool.Event{ID: fmt.Sprintf("runner-%d", r.number.Add(1)), Type: kind, OccurredAt: time.Now().UTC()}
+	if content != nil {
+		encoded, err := json.Marshal(r.masked(content))
+		if err != nil || len(encoded) > maxContent {
+			encoded = fmt.Appendf(nil, `{"leftOutBytes":%d}`, len(encoded))
 		}
+		e.Content = json.RawMessage(encoded)
+	}
+	err := r.spool.Add(e)
+	switch {
+	case err == nil:
+	case kind == "completed" || kind == "failed":
+		r.last = &e
+	case r.dropped.Add(1) == 1:
+		r.log.Warn("events are lost: there is no room for them", "error", err)
 	}
 }
 
@@ -424,9 +442,17 @@ func (r *runner) beat() (stop func()) {
 func (r *runner) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Flush)
 	defer cancel()
-	err := r.sender.Drain(ctx, r.spool)
+	err, waiting := r.sender.Drain(ctx, r.spool), r.spool.Waiting()
+	if r.last != nil {
+		if err == nil {
+			err = r.sender.Send(ctx, *r.last)
+		}
+		if err != nil {
+			waiting++
+		}
+	}
 	if err != nil {
-		r.log.Error("events could not be sent", "events", r.spool.Waiting(), "error", err)
+		r.log.Error("events could not be sent", "events", waiting, "error", err)
 	}
 	if dropped, skipped := r.dropped.Load(), r.sender.Skipped; dropped > 0 || skipped > 0 {
 		r.log.Warn("events were lost", "no room", dropped, "not understood by Graf", skipped)

@@ -52,10 +52,20 @@ type Recorder struct {
 // Record stores what of the report is new and announces it with one
 // task.reported event. An event id that the attempt used already changes nothing,
 // whatever comes with it. It fails with problem.ErrConflict if the task has
-// ended, unless nothing of the report is new.
+// ended, unless nothing of the report is new. Heartbeats are noted with the attempt
+// and are not stored; alone, they fail with problem.ErrConflict unless it runs.
 func (r *Recorder) Record(ctx context.Context, report Report) (receipt Receipt, err error) {
 	ctx, span := telemetry.Start(ctx, "record")
 	defer telemetry.End(span, &err)
+	entries := slices.DeleteFunc(slices.Clone(report.Entries), isHeartbeat)
+	if len(entries) < len(report.Entries) {
+		if err := r.see(ctx, report.Reporter, len(entries) == 0); err != nil {
+			return Receipt{}, err
+		}
+	}
+	if report.Entries = entries; len(entries) == 0 {
+		return Receipt{Events: []api.EventAccepted{}}, nil
+	}
 	err = r.outbox.Transact(ctx, func(tx *outbox.Tx) error {
 		held, err := hold(ctx, tx.Raw, report)
 		if err != nil {
@@ -81,6 +91,22 @@ func (r *Recorder) Record(ctx context.Context, report Report) (receipt Receipt, 
 		r.notify(ctx, report.Reporter.TaskID)
 	}
 	return receipt, nil
+}
+
+func isHeartbeat(entry Entry) bool { return entry.Type == api.EventTypeHeartbeat }
+
+// see notes that the reporter's attempt lives. That it does not run matters if
+// there is nothing else to store.
+func (r *Recorder) see(ctx context.Context, reporter Reporter, alone bool) error {
+	//nolint:gosec // the database's own smallint
+	rows, err := query.New(r.pool).SeeAttempt(ctx, reporter.TaskID, int16(reporter.Attempt))
+	if err != nil {
+		return fmt.Errorf("note a heartbeat of task %s: %w", reporter.TaskID, postgres.Classify(err))
+	}
+	if rows == 0 && alone {
+		return problem.ErrConflict.With("The attempt does not run; it takes no heartbeat.")
+	}
+	return nil
 }
 
 // held is a task whose row the transaction holds: nobody else can number events

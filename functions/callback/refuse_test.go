@@ -53,7 +53,7 @@ func TestBadReports(t *testing.T) {
 		{"half a token", `{"eventId":"a","eventType":"usage","content":{"outputTokens":1.5}}`, problem.ErrInvalid, "/content/outputTokens", "integer"},
 		{"endless usage", `{"eventId":"a","eventType":"usage","content":{"usd":1e300}}`, problem.ErrInvalid, "/content/usd", "at most"},
 		{"failure of no class", `{"eventId":"a","eventType":"failed","content":{"failure":{}}}`, problem.ErrInvalid, "/content/failure/class", "required"},
-		{"failure that Graf alone tells", `{"eventId":"a","eventType":"failed","content":{"failure":{"class":"timeout"}}}`, problem.ErrInvalid, "/content/failure/class", "quota"},
+		{"failure that Graf alone tells", `{"eventId":"a","eventType":"failed","content":{"failure":{"class":"cancelled"}}}`, problem.ErrInvalid, "/content/failure/class", "quota"},
 		{"endless wait", `{"eventId":"a","eventType":"failed","content":{"failure":{"class":"quota","retryAfterSeconds":86401}}}`, problem.ErrInvalid, "/content/failure/retryAfterSeconds", "at most 86400"},
 		{"artifact without a file", `{"eventId":"a","eventType":"artifact"}`, problem.ErrInvalid, "/artifacts", "required"},
 		{"path traversal", artifact("../../etc/passwd", 1, helloSHA256), problem.ErrInvalid, "/artifacts/0/name", ""},

@@ -1,6 +1,7 @@
 package finalize
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ func TestReportedFailures(t *testing.T) {
 		usage       string
 		// after is the least wait before the next attempt; negative: there is none.
 		after  time.Duration
+		status string // "failed" where there is no next attempt
 		class  string
 		reason string
 	}{
@@ -27,6 +29,7 @@ func TestReportedFailures(t *testing.T) {
 		"quota, long wait":   {report: `{"message":"no","failure":{"class":"quota","retryAfterSeconds":86400}}`, class: "quota", after: 2 * time.Minute},
 		"infrastructure":     {report: `{"message":"no","failure":{"class":"infrastructure","retryAfterSeconds":30}}`, class: "infrastructure", after: 30 * time.Second},
 		"authentication":     {report: `{"message":"no","failure":{"class":"authentication","retryAfterSeconds":1}}`, class: "authentication", after: -1},
+		"timeout":            {report: `{"message":"no","failure":{"class":"timeout"}}`, class: "timeout", after: -1, status: "timed_out"},
 		"budget":             {report: `{"message":"no","failure":{"class":"budget"}}`, class: "budget", after: -1},
 		"agent, with a wait": {report: `{"message":"no","failure":{"class":"agent","retryAfterSeconds":60}}`, class: "agent"},
 		"another class":      {report: `{"message":"no","failure":{"class":"cancelled"}}`, class: "agent"},
@@ -63,8 +66,8 @@ func TestReportedFailures(t *testing.T) {
 				t.Errorf("failed of %s: %s", value(got.FailureClass), value(got.FailureReason))
 			}
 			if c.after < 0 {
-				if got.Status != "failed" {
-					t.Errorf("task is %s, want it failed", got.Status)
+				if want := cmp.Or(c.status, "failed"); got.Status != want {
+					t.Errorf("task is %s, want it %s", got.Status, want)
 				}
 				return
 			}

@@ -20,8 +20,8 @@ const (
 	classBudget         = "budget"
 )
 
-// reportable are the classes that an agent may give its failure; the others only Graf can tell.
-var reportable = []string{classAgent, classInfrastructure, classQuota, classAuthentication, classBudget}
+// reportable are the classes that an agent may give its failure; that it was cancelled only Graf can tell.
+var reportable = []string{classAgent, classInfrastructure, classTimeout, classQuota, classAuthentication, classBudget}
 
 // maxReason bounds a failure's reason.
 const maxReason = 4096
@@ -53,6 +53,10 @@ func decide(task query.Task, found evidence) ending {
 			reason: fmt.Sprintf("did not end within %d s and was stopped", task.TimeoutSeconds)}
 	}
 	class, reason := failure(found)
+	if class == classTimeout {
+		// The runner's deadline comes before Kubernetes' own.
+		return ending{status: "timed_out", class: class, reason: clip(storable(reason), maxReason)}
+	}
 	end := ending{
 		status: "failed", class: class, reason: clip(storable(reason), maxReason),
 		again: task.Attempt < task.MaxAttempts,

@@ -155,7 +155,7 @@ func (d *details) showAttempts(task *api.Task) {
 			Attempt: int(row.Attempt), Execution: executionOf(row), LaunchedAt: row.LaunchedAt.UTC(),
 			Recall:    &api.Recall{Mode: api.RecallMode(row.RecallMode), Reason: row.RecallReason},
 			Failure:   failureOf(row.FailureClass, row.FailureReason),
-			StartedAt: utc(row.StartedAt), FinishedAt: utc(row.FinishedAt),
+			StartedAt: utc(row.StartedAt), LastSeenAt: utc(row.LastSeenAt), FinishedAt: utc(row.FinishedAt),
 		}
 		if row.ExitCode != nil {
 			attempt.ExitCode = new(int(*row.ExitCode))

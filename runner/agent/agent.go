@@ -92,6 +92,18 @@ type Usage struct {
 	USD float64 `json:"usd,omitempty"`
 }
 
+// maxFigure is the most tokens that Graf takes at once.
+const maxFigure = 1e12
+
+// bounded is the usage within what Graf takes, whatever an agent wrote.
+func (u Usage) bounded() Usage {
+	for _, figure := range []*int64{&u.Input, &u.Cached, &u.Output, &u.Reasoning} {
+		*figure = min(max(*figure, 0), maxFigure)
+	}
+	u.USD = min(max(u.USD, 0), 1e6)
+	return u
+}
+
 // Tokens are all that count against a budget.
 func (u Usage) Tokens() int64 { return u.Input + u.Output }
 
@@ -142,11 +154,11 @@ func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
 
 // New makes an agent of a kind.
 func New(kind string) (Agent, error) {
-	make, known := kinds[kind]
+	create, known := kinds[kind]
 	if !known {
 		return nil, fmt.Errorf("there is no agent %q: use %s", kind, strings.Join(Kinds(), ", "))
 	}
-	return make(), nil
+	return create(), nil
 }
 
 // decode reads a line of JSON. What is none is for the log.

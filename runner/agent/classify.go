@@ -22,6 +22,9 @@ var signs = []struct {
 			`no such host|dns error|network|bad gateway|service unavailable|internal server error`)},
 }
 
+// maxWait is the longest wait that Graf takes.
+const maxWait = 24 * time.Hour
+
 // waits read how long a provider wants to be left alone.
 var (
 	waitSeconds = regexp.MustCompile(`(?i)(?:try again|retry|retry.?after)[^0-9]{0,20}([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|second|minute|hour)`)
@@ -45,7 +48,7 @@ func classify(message string) *Failure {
 	}
 	if match := waitSeconds.FindStringSubmatch(message); match != nil {
 		if number, err := strconv.ParseFloat(match[1], 64); err == nil {
-			f.RetryAfter = time.Duration(number * float64(units[strings.ToLower(match[2])]))
+			f.RetryAfter = time.Duration(min(number*float64(units[strings.ToLower(match[2])]), float64(maxWait)))
 		}
 	}
 	return f

@@ -3,14 +3,20 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // claude is Anthropic's Claude Code. Its events are those of
-// claude --print --output-format stream-json: see its documentation, "CLI
-// reference" and "Headless mode".
-type claude struct{}
+// claude --print --output-format stream-json: see its documentation, "Run Claude Code
+// programmatically" and the message types of the "Agent SDK reference".
+type claude struct {
+	// model is the one that the session began with: its end does not name it.
+	model string
+}
 
-func (*claude) Start(task Task) Invocation {
+// Start implements Agent.
+func (c *claude) Start(task Task) Invocation {
+	c.model = task.Model
 	args := []string{
 		"claude", "--print", "--output-format", "stream-json", "--verbose",
 		// The container is the sandbox, and nobody is there to be asked.
@@ -39,14 +45,16 @@ func (*claude) Start(task Task) Invocation {
 func (*claude) HomeVariable() string { return "CLAUDE_CONFIG_DIR" }
 
 type claudeEvent struct {
-	Type      string  `json:"type"`
-	Subtype   string  `json:"subtype"`
-	SessionID string  `json:"session_id"`
-	Model     string  `json:"model"`
-	IsError   bool    `json:"is_error"`
-	Result    string  `json:"result"`
-	Cost      float64 `json:"total_cost_usd"`
-	Usage     struct {
+	Type      string `json:"type"`
+	Subtype   string `json:"subtype"`
+	SessionID string `json:"session_id"`
+	Model     string `json:"model"`
+	IsError   bool   `json:"is_error"`
+	Result    string `json:"result"`
+	// Errors are told in place of a result.
+	Errors []string `json:"errors"`
+	Cost   float64  `json:"total_cost_usd"`
+	Usage  struct {
 		Input       int64 `json:"input_tokens"`
 		CacheRead   int64 `json:"cache_read_input_tokens"`
 		CacheCreate int64 `json:"cache_creation_input_tokens"`
@@ -66,7 +74,8 @@ type claudeBlock struct {
 	IsError bool            `json:"is_error"`
 }
 
-func (*claude) Read(line string) []Report {
+// Read implements Agent.
+func (c *claude) Read(line string) []Report {
 	var e claudeEvent
 	if reports := decode(line, &e); reports != nil {
 		return reports
@@ -76,13 +85,14 @@ func (*claude) Read(line string) []Report {
 		if e.Subtype != "init" {
 			return nil
 		}
+		c.model = e.Model
 		return []Report{{
 			Type: Progress, Content: map[string]any{"kind": "session", "session": e.SessionID, "model": e.Model}, Session: e.SessionID,
 		}}
 	case "assistant", "user":
 		return readBlocks(e.Message.Content)
 	case "result":
-		return e.end()
+		return e.end(c.model)
 	}
 	return nil
 }
@@ -98,7 +108,7 @@ func readBlocks(content json.RawMessage) []Report {
 		report := Report{Type: Progress, Content: content}
 		switch block.Type {
 		case "text":
-			content["kind"], content["text"], report.Summary = "message", clip(block.Text), block.Text
+			content["kind"], content["text"], report.Summary = "message", clip(block.Text), clip(block.Text)
 		case "tool_use":
 			content["kind"], content["tool"], content["input"] = "tool", block.Name, clip(string(block.Input))
 		case "tool_result":
@@ -111,18 +121,24 @@ func readBlocks(content json.RawMessage) []Report {
 	return reports
 }
 
-func (e claudeEvent) end() []Report {
-	report := Report{Session: e.SessionID, Usage: &Usage{
-		Model: e.Model, Input: e.Usage.Input + e.Usage.CacheRead + e.Usage.CacheCreate, Cached: e.Usage.CacheRead,
+func (e claudeEvent) end(model string) []Report {
+	usage := Usage{
+		Model: model, Input: e.Usage.Input + e.Usage.CacheRead + e.Usage.CacheCreate, Cached: e.Usage.CacheRead,
 		Output: e.Usage.Output, USD: e.Cost,
-	}}
-	if !e.IsError {
-		report.Summary = e.Result
+	}.bounded()
+	report := Report{Session: e.SessionID, Usage: &usage}
+	if !e.IsError && e.Subtype == "success" {
+		report.Summary = clip(e.Result)
 		return []Report{report}
 	}
-	if e.Result == "" {
-		e.Result = fmt.Sprintf("it ended with %s", e.Subtype)
+	said := append([]string{e.Result}, e.Errors...)
+	reason := strings.TrimSpace(strings.Join(said, "\n"))
+	if reason == "" {
+		reason = fmt.Sprintf("it ended with %s", e.Subtype)
 	}
-	report.Failure = classify(e.Result)
+	report.Failure = classify(reason)
+	if e.Subtype == "error_max_budget_usd" {
+		report.Failure.Class = ClassBudget
+	}
 	return []Report{report}
 }

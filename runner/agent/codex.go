@@ -18,6 +18,7 @@ type codex struct {
 	counted Usage
 }
 
+// Start implements Agent.
 func (c *codex) Start(task Task) Invocation {
 	c.model = task.Model
 	args := []string{"codex", "exec"}
@@ -83,8 +84,11 @@ type codexItem struct {
 	} `json:"changes"`
 	Server string `json:"server"`
 	Tool   string `json:"tool"`
-	Query  string `json:"query"`
-	Items  []struct {
+	Error  *struct {
+		Message string `json:"message"`
+	} `json:"error"`
+	Query string `json:"query"`
+	Items []struct {
 		Text      string `json:"text"`
 		Completed bool   `json:"completed"`
 	} `json:"items"`
@@ -105,6 +109,7 @@ func (c *codex) count(sum codexUsage) []Report {
 		Model: c.model, Input: max(0, sum.Input-c.counted.Input), Cached: max(0, sum.Cached-c.counted.Cached),
 		Output: max(0, sum.Output-c.counted.Output), Reasoning: max(0, sum.Reasoning-c.counted.Reasoning),
 	}
+	since = since.bounded()
 	c.counted = c.counted.Add(since)
 	if since.Tokens() == 0 {
 		return nil
@@ -145,6 +150,7 @@ func (c *codex) ReadSession(line string) []Report {
 	return c.count(*e.Payload.Info.Sum)
 }
 
+// Read implements Agent.
 func (c *codex) Read(line string) []Report {
 	var e codexEvent
 	if reports := decode(line, &e); reports != nil {
@@ -177,7 +183,7 @@ func (i codexItem) read() []Report {
 	report := Report{Type: Progress, Content: content}
 	switch i.Type {
 	case "agent_message":
-		content["kind"], content["text"], report.Summary = "message", clip(i.Text), i.Text
+		content["kind"], content["text"], report.Summary = "message", clip(i.Text), clip(i.Text)
 	case "reasoning":
 		content["text"] = clip(i.Text)
 	case "command_execution":
@@ -190,6 +196,9 @@ func (i codexItem) read() []Report {
 		content["kind"], content["changes"], content["status"] = "fileChange", i.Changes, i.Status
 	case "mcp_tool_call":
 		content["kind"], content["server"], content["tool"], content["status"] = "tool", i.Server, i.Tool, i.Status
+		if i.Error != nil {
+			content["error"] = clip(i.Error.Message)
+		}
 	case "web_search":
 		content["kind"], content["query"] = "search", clip(i.Query)
 	case "todo_list":

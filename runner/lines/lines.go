@@ -14,7 +14,7 @@ import (
 // bufferSize is how much of a line is read at once.
 const bufferSize = 64 << 10
 
-// Read calls each with every line, without its end, in valid UTF-8. Of a line that
+// Read calls each with every line, without its end, in valid UTF-8 and without U+0000, which Graf does not take. Of a line that
 // is longer than most bytes it gets the beginning, and how many bytes are left out.
 // It ends with the stream; its error is the reader's.
 func Read(r io.Reader, most int, each func(line string, leftOut int)) error {
@@ -33,7 +33,7 @@ func Read(r io.Reader, most int, each func(line string, leftOut int)) error {
 		}
 		if whole || len(line) > 0 {
 			text := bytes.TrimSuffix(line, []byte{'\r'})
-			each(strings.ToValidUTF8(string(text), "\uFFFD"), leftOut)
+			each(strings.ReplaceAll(strings.ToValidUTF8(string(text), "\uFFFD"), "\x00", "\uFFFD"), leftOut)
 			line, leftOut = line[:0], 0
 			if cap(line) > bufferSize {
 				line = nil // a long one need not stay

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/graf-run/graf/shared/redact"
@@ -61,14 +60,59 @@ func FromEnvironment(environment []string, named ...string) *Mask {
 // Text is a text without the secrets.
 func (m *Mask) Text(text string) string { return redact.Text(m.values.Replace(text)) }
 
-func encodings(secret string) []string {
-	quoted := strconv.Quote(secret) // as JSON has it, but for what HTML would mind
-	forHTML, err := json.Marshal(secret)
-	if err != nil {
-		return []string{secret} // not UTF-8
+// maxKey bounds what is left out for a private key whose end does not come, in bytes.
+const maxKey = 16 << 10
+
+// Stream masks the lines of one stream, one after the other.
+type Stream struct {
+	mask *Mask
+	// isJSON says that the lines are mostly values of JSON, which they stay.
+	isJSON bool
+	// inKey is how much more may be left out of a private key of several lines.
+	inKey int
+}
+
+// Stream makes a mask for a stream.
+func (m *Mask) Stream(isJSON bool) *Stream { return &Stream{mask: m, isJSON: isJSON} }
+
+// Line is a line without the secrets.
+func (s *Stream) Line(line string) string {
+	if s.isJSON && json.Valid([]byte(line)) {
+		// U+0000 Graf does not take. The values are looked for in the form that redact.JSON writes.
+		clean, err := redact.JSON(json.RawMessage(strings.ReplaceAll(line, `\u0000`, `\ufffd`)))
+		if err == nil {
+			return s.mask.values.Replace(string(clean))
+		}
 	}
+	if s.inKey > 0 {
+		if s.inKey -= len(line) + 1; strings.Contains(line, "-----END ") {
+			s.inKey = 0
+		}
+		return redact.Mark
+	}
+	const begins = "-----BEGIN "
+	if at := strings.LastIndex(line, begins); at >= 0 && strings.Contains(line[at:], "PRIVATE KEY-----") &&
+		!strings.Contains(line[at:], "-----END ") {
+		s.inKey = maxKey
+	}
+	return s.mask.Text(line)
+}
+
+func encodings(secret string) []string {
 	return []string{
-		secret, quoted[1 : len(quoted)-1], string(forHTML[1 : len(forHTML)-1]), url.QueryEscape(secret),
+		secret, inJSON(secret, false), inJSON(secret, true), url.QueryEscape(secret),
 		base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
 	}
+}
+
+// inJSON is a text as JSON has it, within its quotes.
+func inJSON(text string, forHTML bool) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(forHTML)
+	if err := encoder.Encode(text); err != nil {
+		return text // never: it is a text
+	}
+	quoted := strings.TrimSuffix(b.String(), "\n")
+	return quoted[1 : len(quoted)-1]
 }

@@ -69,7 +69,7 @@ func Adopt() error {
 // context's cause is then the End's Stopped. It fails with ErrStart. Every child of
 // this process but the program counts as an orphan: no other may run meanwhile.
 func Run(ctx context.Context, c Command) (End, error) {
-	cmd := exec.Command(c.Args[0], c.Args[1:]...) //nolint:gosec,noctx // what the task is; stopped below
+	cmd := exec.Command(c.Args[0], c.Args[1:]...) //nolint:noctx // what the task is; stopped below
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Folder, c.Env, c.Input, c.Output, c.Errors
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = pipesStay
@@ -100,7 +100,7 @@ func Run(ctx context.Context, c Command) (End, error) {
 }
 
 // stop ends the group when the context is done before the program is.
-func stop(ctx context.Context, group int, grace time.Duration, ended <-chan struct{}) (cause error, killed bool) {
+func stop(ctx context.Context, group int, grace time.Duration, ended <-chan struct{}) (cause error, killed bool) { //nolint:revive // the cause is no error of this
 	select {
 	case <-ended:
 		return nil, false

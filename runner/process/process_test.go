@@ -142,7 +142,7 @@ func elsewhere(t *testing.T, script string, after time.Duration) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), scriptVariable+"="+script)
 	if after > 0 {
 		cmd.Env = append(cmd.Env, afterVariable+"="+after.String())

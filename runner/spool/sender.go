@@ -3,6 +3,7 @@ package spool
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ func (s *Sender) Run(ctx context.Context, spool *Spool) error {
 	for {
 		if err := s.Drain(ctx, spool); err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // it was to end
 			}
 			return err
 		}
@@ -63,6 +64,7 @@ func (s *Sender) Run(ctx context.Context, spool *Spool) error {
 // Drain sends all that is in the spool. It fails if the context is done before.
 func (s *Sender) Drain(ctx context.Context, spool *Spool) error {
 	most := maxBatch
+	s.delay = 0
 	for {
 		b, err := spool.next(most)
 		if err != nil || b.count == 0 {
@@ -87,6 +89,16 @@ func (s *Sender) Drain(ctx context.Context, spool *Spool) error {
 		}
 		most = min(maxBatch, most*2)
 	}
+}
+
+// Send sends an event that found no room in the spool. It fails if the context is
+// done before, with ErrClosed, or if Graf does not understand it.
+func (s *Sender) Send(ctx context.Context, e Event) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode event %s: %w", e.ID, err)
+	}
+	return s.send(ctx, append(line, '\n'))
 }
 
 // send sends lines until Graf has them.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Bounds of one request, which are Graf's own.
@@ -120,13 +122,15 @@ func (s *Spool) next(most int) (batch, error) {
 	return b, nil
 }
 
-// remove takes a batch off the head. A spool that is empty gives its disk back.
+// remove takes a batch off the head, and gives its disk back.
 func (s *Spool) remove(b batch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent += int64(len(b.lines))
 	s.waiting -= b.count
 	if s.sent < s.size {
+		// A file system that cannot do this gives it back when the spool is empty.
+		_ = unix.Fallocate(int(s.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, s.sent)
 		return nil
 	}
 	s.sent, s.size = 0, 0

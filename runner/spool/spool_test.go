@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -252,4 +253,33 @@ func openFull(t *testing.T) *os.File {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// TestDiskIsGivenBack while events wait, not only when none does.
+func TestDiskIsGivenBack(t *testing.T) {
+	t.Parallel()
+	s := open(t, 1<<20)
+	text := strings.Repeat("x", 10_000)
+	for n := range 1000 {
+		if err := s.Add(Event{ID: fmt.Sprintf("e-%d", n), Type: "log", Content: text}); err != nil {
+			t.Fatal(err)
+		}
+		if n < 10 {
+			continue // these stay ahead of what is sent
+		}
+		b, err := s.next(1)
+		if err != nil || !strings.Contains(string(b.lines), fmt.Sprintf(`"e-%d"`, n-10)) {
+			t.Fatalf("%.40s came when e-%d was next: %v", b.lines, n-10, err)
+		}
+		if err := s.remove(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var info syscall.Stat_t
+	if err := syscall.Fstat(int(s.file.Fd()), &info); err != nil {
+		t.Fatal(err)
+	}
+	if onDisk := info.Blocks * 512; info.Size < 10_000_000 || onDisk > 1<<20 {
+		t.Errorf("%d bytes on disk, of %d", onDisk, info.Size)
+	}
 }

@@ -172,6 +172,7 @@ const (
 	EventTypeArtifact  EventType = "artifact"
 	EventTypeCompleted EventType = "completed"
 	EventTypeFailed    EventType = "failed"
+	EventTypeHeartbeat EventType = "heartbeat"
 	EventTypeLog       EventType = "log"
 	EventTypeProgress  EventType = "progress"
 	EventTypeResource  EventType = "resource"
@@ -188,6 +189,8 @@ func (e EventType) Valid() bool {
 	case EventTypeCompleted:
 		return true
 	case EventTypeFailed:
+		return true
+	case EventTypeHeartbeat:
 		return true
 	case EventTypeLog:
 		return true
@@ -720,6 +723,9 @@ type Attempt struct {
 	ExitCode   *int       `json:"exitCode,omitempty"`
 	Failure    *Failure   `json:"failure,omitempty"`
 	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+
+	// LastSeenAt When the last heartbeat came, if the agent sends any.
+	LastSeenAt *time.Time `json:"lastSeenAt,omitempty"`
 	LaunchedAt time.Time  `json:"launchedAt"`
 	Recall     *Recall    `json:"recall,omitempty"`
 	StartedAt  *time.Time `json:"startedAt,omitempty"`
@@ -850,7 +856,8 @@ type Event struct {
 	// EventID The sender's own id, unique within an attempt; the same id again changes nothing.
 	EventID string `json:"eventId"`
 
-	// EventType The types of events that an agent sends.
+	// EventType The types of events that an agent sends. `heartbeat` says that it lives, and sets the attempt's
+	// `lastSeenAt`, nothing else. Heartbeats alone are refused with 409 unless the attempt runs.
 	EventType ReportedEventType `json:"eventType"`
 
 	// OccurredAt The sender's clock; the time of arrival when left out.
@@ -881,12 +888,13 @@ type EventPage struct {
 }
 
 // EventType `resource` is Graf's own word, which no agent can send: one of the task's resources, or its execution, has
-// changed. Its content is a ResourceChange.
+// changed. Its content is a ResourceChange. `heartbeat` is an agent's alone: it is not kept, so no event that
+// is read has it.
 type EventType string
 
 // EventsAccepted defines model for EventsAccepted.
 type EventsAccepted struct {
-	// Events In the order they were sent.
+	// Events In the order they were sent, without heartbeats.
 	Events  []EventAccepted `json:"events"`
 	Uploads []Upload        `json:"uploads"`
 }
@@ -918,14 +926,14 @@ type FailureClass string
 // FailureContent The content of a `failed` event that is an object. `failure` is for Graf, the
 // rest for people.
 type FailureContent struct {
-	// Failure What the agent's attempt failed of. After `authentication` and `budget` there
-	// is no further attempt; after `quota` and `infrastructure` the next one starts
+	// Failure What the agent's attempt failed of. After `authentication`, `budget` and `timeout`, with which the task
+	// has `timed_out`, there is no further attempt; after `quota` and `infrastructure` the next one starts
 	// once `retryAfterSeconds` are over, or GRAF_RETRY_MAX if that is sooner.
 	Failure *FailureReport `json:"failure,omitempty"`
 }
 
-// FailureReport What the agent's attempt failed of. After `authentication` and `budget` there
-// is no further attempt; after `quota` and `infrastructure` the next one starts
+// FailureReport What the agent's attempt failed of. After `authentication`, `budget` and `timeout`, with which the task
+// has `timed_out`, there is no further attempt; after `quota` and `infrastructure` the next one starts
 // once `retryAfterSeconds` are over, or GRAF_RETRY_MAX if that is sooner.
 type FailureReport struct {
 	Class             FailureClass `json:"class"`
@@ -1202,7 +1210,8 @@ type RecalledMemory struct {
 	Source   MemorySource `json:"source"`
 }
 
-// ReportedEventType The types of events that an agent sends.
+// ReportedEventType The types of events that an agent sends. `heartbeat` says that it lives, and sets the attempt's
+// `lastSeenAt`, nothing else. Heartbeats alone are refused with 409 unless the attempt runs.
 type ReportedEventType = EventType
 
 // Repository A git repository that is cloned into the agent's folder before it starts. The
@@ -1454,7 +1463,8 @@ type TaskEvent struct {
 	EventID string       `json:"eventId"`
 
 	// EventType `resource` is Graf's own word, which no agent can send: one of the task's resources, or its execution, has
-	// changed. Its content is a ResourceChange.
+	// changed. Its content is a ResourceChange. `heartbeat` is an agent's alone: it is not kept, so no event that
+	// is read has it.
 	EventType  EventType  `json:"eventType"`
 	OccurredAt *time.Time `json:"occurredAt,omitempty"`
 	ReceivedAt time.Time  `json:"receivedAt"`

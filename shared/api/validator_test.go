@@ -199,7 +199,7 @@ func TestDecodeEvents(t *testing.T) {
 		{"a hundred and one items", "application/json", "[" + strings.Repeat(one+",", 100) + one + "]", 0, []string{" must have at most 100 items, has 101"}},
 		{"no items", "application/json", "[]", 0, []string{" must have at least 1 items, has 0"}},
 		{"a bad item", "application/json", "[" + one + `,{"eventId":"a","eventType":"x"}]`, 0, []string{
-			`/1/eventType must be one of "started", "progress", "log", "artifact", "snapshot", "usage", "completed", "failed"`,
+			`/1/eventType must be one of "started", "progress", "log", "artifact", "snapshot", "usage", "heartbeat", "completed", "failed"`,
 		}},
 		{"bad lines", "application/x-ndjson", one + "\n" + `{"eventType":"log"}` + "\n7", 0, []string{"/1/eventId is required", "/2 must be an object"}},
 		{"a number as content", "application/json", `{"eventId":"a","eventType":"log","content":1}`, 0, []string{"/content must be a string or an object"}},

@@ -83,6 +83,9 @@ func (a *app) describe(task graf.Task) error {
 		[]string{"ATTEMPT", fmt.Sprintf("%d of %d", task.Attempt, task.MaxAttempts)},
 		[]string{"CREATED", fmt.Sprintf("%s (%s ago)", task.CreatedAt.Format("2006-01-02 15:04:05Z07:00"), age(task.CreatedAt))},
 	)
+	if n := len(task.Attempts); n > 0 && task.Attempts[n-1].LastSeenAt != nil {
+		rows = append(rows, []string{"LAST SEEN", age(*task.Attempts[n-1].LastSeenAt) + " ago"})
+	}
 	if len(task.Tags) > 0 {
 		rows = append(rows, []string{"TAGS", strings.Join(task.Tags, ", ")})
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -26,6 +27,8 @@ const (
 )
 
 func main() {
+	debug.SetGCPercent(50) // memory is dearer than processor time beside an agent
+
 	code := 0
 	if err := command(&code).Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "graf-runner:", err)
@@ -58,7 +61,7 @@ few times. What is left out, the task's log tells. A cancelled task ends with it
 Job, and takes only what is quicker.
 
 The exit code is the agent's; 1 if the run failed although the agent exited with 0;
-64 if the environment is not that of a task.`,
+64 if the environment is not that of a task, or the arguments are wrong.`,
 		Example: `  graf-runner -- make test
   graf-runner --agent codex --model gpt-5-codex --mcp
   graf-runner --agent claude --artifacts 'report/*.md'`,
@@ -76,6 +79,7 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 			return err
 		},
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", runner.ErrContract, err) })
 	flags := cmd.Flags()
 	flags.StringVar(&c.Agent, "agent", c.Agent, "kind of agent: "+strings.Join(agent.Kinds(), ", "))
 	flags.StringVar(&c.Model, "model", "", "language model (the agent's own choice)")
@@ -137,7 +141,7 @@ func install(folder string) (err error) {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	from, err := os.Open(self) //nolint:gosec // this program
+	from, err := os.Open(self)
 	if err != nil {
 		return fmt.Errorf("read this program: %w", err)
 	}

@@ -37,3 +37,10 @@ ORDER BY a.event_sequence, a.id;
 
 -- name: GetTaskStatus :one
 SELECT status FROM codex_tasks WHERE id = $1;
+
+-- name: SeeAttempt :execrows
+-- SeeAttempt notes that the agent of an attempt lives; attempt 0 is the present one. No row: it does not run.
+UPDATE codex_task_attempts a SET last_seen_at = clock_timestamp()
+FROM codex_tasks t
+WHERE t.id = @task_id AND t.status IN ('launching', 'running', 'finalizing') AND @attempt::smallint IN (0, t.attempt)
+  AND a.task_id = t.id AND a.attempt = t.attempt AND a.finished_at IS NULL;

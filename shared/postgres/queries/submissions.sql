@@ -72,7 +72,8 @@ WHERE id = @id AND cancel_requested_at IS NULL;
 
 -- name: ListTaskAttempts :many
 SELECT attempt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace,
-       execution_uid, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at
+       execution_uid, exit_code, failure_class, failure_reason, launched_at, started_at,
+       last_seen_at, finished_at
 FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt;
 
 -- name: ListLastTaskSnapshots :many

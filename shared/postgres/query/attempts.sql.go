@@ -156,7 +156,7 @@ func (q *Queries) FailAttempt(ctx context.Context, arg FailAttemptParams) error 
 }
 
 const getAttempt = `-- name: GetAttempt :one
-SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, slot_until, execution_end, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 AND attempt = $2
+SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, slot_until, execution_end, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at, last_seen_at FROM codex_task_attempts WHERE task_id = $1 AND attempt = $2
 `
 
 func (q *Queries) GetAttempt(ctx context.Context, taskID uuid.UUID, attempt int16) (Attempt, error) {
@@ -181,12 +181,13 @@ func (q *Queries) GetAttempt(ctx context.Context, taskID uuid.UUID, attempt int1
 		&i.LaunchedAt,
 		&i.StartedAt,
 		&i.FinishedAt,
+		&i.LastSeenAt,
 	)
 	return i, err
 }
 
 const listAttempts = `-- name: ListAttempts :many
-SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, slot_until, execution_end, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt
+SELECT task_id, attempt, prompt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace, execution_uid, launch_failures, slot_until, execution_end, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at, last_seen_at FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt
 `
 
 func (q *Queries) ListAttempts(ctx context.Context, taskID uuid.UUID) ([]Attempt, error) {
@@ -217,6 +218,7 @@ func (q *Queries) ListAttempts(ctx context.Context, taskID uuid.UUID) ([]Attempt
 			&i.LaunchedAt,
 			&i.StartedAt,
 			&i.FinishedAt,
+			&i.LastSeenAt,
 		); err != nil {
 			return nil, err
 		}

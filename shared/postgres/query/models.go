@@ -81,6 +81,7 @@ type Attempt struct {
 	LaunchedAt         time.Time
 	StartedAt          *time.Time
 	FinishedAt         *time.Time
+	LastSeenAt         *time.Time
 }
 
 type CodexEmbeddingClaim struct {

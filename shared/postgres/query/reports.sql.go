@@ -173,3 +173,19 @@ func (q *Queries) ListUploads(ctx context.Context, taskID uuid.UUID, sequences [
 	}
 	return items, nil
 }
+
+const seeAttempt = `-- name: SeeAttempt :execrows
+UPDATE codex_task_attempts a SET last_seen_at = clock_timestamp()
+FROM codex_tasks t
+WHERE t.id = $1 AND t.status IN ('launching', 'running', 'finalizing') AND $2::smallint IN (0, t.attempt)
+  AND a.task_id = t.id AND a.attempt = t.attempt AND a.finished_at IS NULL
+`
+
+// SeeAttempt notes that the agent of an attempt lives; attempt 0 is the present one. No row: it does not run.
+func (q *Queries) SeeAttempt(ctx context.Context, taskID uuid.UUID, attempt int16) (int64, error) {
+	result, err := q.db.Exec(ctx, seeAttempt, taskID, attempt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}

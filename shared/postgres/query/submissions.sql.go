@@ -343,7 +343,8 @@ func (q *Queries) ListLastTaskSnapshots(ctx context.Context, taskID uuid.UUID, m
 
 const listTaskAttempts = `-- name: ListTaskAttempts :many
 SELECT attempt, recall_mode, recall_reason, execution_kind, execution_name, execution_namespace,
-       execution_uid, exit_code, failure_class, failure_reason, launched_at, started_at, finished_at
+       execution_uid, exit_code, failure_class, failure_reason, launched_at, started_at,
+       last_seen_at, finished_at
 FROM codex_task_attempts WHERE task_id = $1 ORDER BY attempt
 `
 
@@ -360,6 +361,7 @@ type ListTaskAttemptsRow struct {
 	FailureReason      *string
 	LaunchedAt         time.Time
 	StartedAt          *time.Time
+	LastSeenAt         *time.Time
 	FinishedAt         *time.Time
 }
 
@@ -385,6 +387,7 @@ func (q *Queries) ListTaskAttempts(ctx context.Context, taskID uuid.UUID) ([]Lis
 			&i.FailureReason,
 			&i.LaunchedAt,
 			&i.StartedAt,
+			&i.LastSeenAt,
 			&i.FinishedAt,
 		); err != nil {
 			return nil, err
