@@ -470,15 +470,17 @@ export interface components {
         FailureClass: "agent" | "infrastructure" | "timeout" | "cancelled" | "quota" | "authentication" | "budget";
         /**
          * @description `resource` is Graf's own word, which no agent can send: one of the task's resources, or its execution, has
-         *     changed. Its content is a ResourceChange.
+         *     changed. Its content is a ResourceChange. `heartbeat` is an agent's alone: it is not kept, so no event that
+         *     is read has it.
          * @enum {string}
          */
-        EventType: "started" | "progress" | "log" | "artifact" | "snapshot" | "usage" | "completed" | "failed" | "resource";
+        EventType: "started" | "progress" | "log" | "artifact" | "snapshot" | "usage" | "heartbeat" | "completed" | "failed" | "resource";
         /**
-         * @description The types of events that an agent sends.
+         * @description The types of events that an agent sends. `heartbeat` says that it lives, and sets the attempt's
+         *     `lastSeenAt`, nothing else. Heartbeats alone are refused with 409 unless the attempt runs.
          * @enum {string}
          */
-        ReportedEventType: "started" | "progress" | "log" | "artifact" | "snapshot" | "usage" | "completed" | "failed";
+        ReportedEventType: "started" | "progress" | "log" | "artifact" | "snapshot" | "usage" | "heartbeat" | "completed" | "failed";
         /**
          * @description `dead`: nobody has sent it again; `replayed`: it was sent again, and has not
          *     come back; `died_again`: what was sent is a dead letter itself.
@@ -844,13 +846,13 @@ export interface components {
             failure?: components["schemas"]["FailureReport"];
         };
         /**
-         * @description What the agent's attempt failed of. After `authentication` and `budget` there
-         *     is no further attempt; after `quota` and `infrastructure` the next one starts
+         * @description What the agent's attempt failed of. After `authentication`, `budget` and `timeout`, with which the task
+         *     has `timed_out`, there is no further attempt; after `quota` and `infrastructure` the next one starts
          *     once `retryAfterSeconds` are over, or GRAF_RETRY_MAX if that is sooner.
          */
         FailureReport: {
             /** @enum {string} */
-            class: "agent" | "infrastructure" | "quota" | "authentication" | "budget";
+            class: "agent" | "infrastructure" | "timeout" | "quota" | "authentication" | "budget";
             retryAfterSeconds?: number;
         };
         /** @description Text or an object; 256 KiB as JSON. */
@@ -1167,6 +1169,11 @@ export interface components {
             launchedAt: string;
             /** Format: date-time */
             startedAt?: string;
+            /**
+             * Format: date-time
+             * @description When the last heartbeat came, if the agent sends any.
+             */
+            lastSeenAt?: string;
             /** Format: date-time */
             finishedAt?: string;
         };
@@ -1246,7 +1253,7 @@ export interface components {
             reason: string;
         };
         EventsAccepted: {
-            /** @description In the order they were sent. */
+            /** @description In the order they were sent, without heartbeats. */
             events: components["schemas"]["EventAccepted"][];
             uploads: components["schemas"]["Upload"][];
         };
