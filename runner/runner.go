@@ -347,8 +347,7 @@ func (r *runner) end(end process.End, failure *agent.Failure) int {
 	}
 	summary := r.state.summary
 	r.state.Unlock()
-	stopped := failure != nil && failure.Class == agent.ClassCancelled
-	ownWord := r.speaksForItself() && (failure == nil || stopped || end.Stopped == nil && end.Code != 0)
+	ownWord := r.speaksForItself() && end.Stopped == nil && (failure == nil || end.Code != 0)
 	switch {
 	case ownWord:
 	case failure == nil:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"time"
 
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/kube"
@@ -14,6 +15,10 @@ import (
 
 // runnerProgram is the entry point of every execution: see docs/runner.md.
 const runnerProgram = "graf-runner"
+
+// lastReports is what the runner has for artifacts, and again for reports, when it is
+// told to end and the agent has ended.
+const lastReports = 10 * time.Second
 
 // agentOf reads a task's agent as it was submitted.
 func agentOf(task query.Task) (api.Agent, error) {
@@ -55,6 +60,7 @@ func (c ExecutionConfig) command(agent api.Agent) []string {
 		command = append(command, "--mcp")
 	}
 	flag("grace", c.GracePeriod.String())
+	flag("flush", lastReports.String())
 	for _, pattern := range agent.Artifacts {
 		flag("artifacts", pattern)
 	}

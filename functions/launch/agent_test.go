@@ -23,12 +23,12 @@ func TestCommand(t *testing.T) {
 	}{
 		"a command": {
 			brought, api.Agent{Kind: api.AgentKindCommand, Command: []string{"make", "--all"}},
-			[]string{"/var/run/graf/bin/graf-runner", "--grace=10s", "--", "make", "--all"},
+			[]string{"/var/run/graf/bin/graf-runner", "--grace=10s", "--flush=10s", "--", "make", "--all"},
 			"agent", "runner",
 		},
 		"stored before there were kinds": {
 			there, api.Agent{Command: []string{"true"}, Image: "own"},
-			[]string{"/bin/graf-runner", "--grace=1s", "--", "true"}, "own", "",
+			[]string{"/bin/graf-runner", "--grace=1s", "--flush=10s", "--", "true"}, "own", "",
 		},
 		"codex": {
 			brought, api.Agent{
@@ -37,7 +37,7 @@ func TestCommand(t *testing.T) {
 				Repository: api.Repository{URL: "https://git.example/r.git", Revision: "main", Branch: "b", PullRequest: true, Forge: "gitea"},
 			},
 			[]string{
-				"/var/run/graf/bin/graf-runner", "--agent=codex", "--model=gpt-5", "--mcp", "--grace=10s",
+				"/var/run/graf/bin/graf-runner", "--agent=codex", "--model=gpt-5", "--mcp", "--grace=10s", "--flush=10s",
 				"--artifacts=a/*.md", "--artifacts=-b", "--secret=A", "--secret=WORD",
 				"--repository=https://git.example/r.git", "--revision=main", "--branch=b", "--forge=gitea", "--pull-request",
 				"--", "-c", "x=1",

@@ -61,10 +61,10 @@ func TestVariables(t *testing.T) {
 		"no place for a spool":  {args: []string{"--spool", "/no/such/folder", "--", "true"}, code: 1, says: []string{"make the spool"}},
 		"prices that are none":  {args: []string{"--prices", write("prices", []byte("gpt: {in: 1}")), "--", "true"}, code: 1, says: []string{"read the prices"}},
 		"prices that are not":   {args: []string{"--prices", "/no/such/file", "--", "true"}, code: 1, says: []string{"read the prices"}},
-		"folder that is not":    {args: []string{"--folder", "/no/such/folder", "--", "true"}, code: 1},
-		"program that is not":   {args: []string{"--", "/no/such/program"}, code: 1},
-		"program that is none":  {args: []string{"--", folder}, code: 1},
-		"command without a one": {code: 1},
+		"folder that is not":    {args: []string{"--folder", "/no/such/folder", "--", "true"}, code: 127},
+		"program that is not":   {args: []string{"--", "/no/such/program"}, code: 127},
+		"program that is none":  {args: []string{"--", folder}, code: 127},
+		"command without a one": {code: 127},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,7 +121,7 @@ func TestTaskIsOver(t *testing.T) {
 	t.Parallel()
 	c := newCallback(t)
 	c.status = 409
-	got := run(t, task(t, c.URL), nil, "--flush", "1s", "--", "sleep", "60")
+	got := run(t, task(t, c.URL), nil, "--flush", "1s", "--heartbeat", "100ms", "--", "sleep", "60")
 	if got.code != 143 || got.took > 20*time.Second {
 		t.Errorf("code %d after %v: %s", got.code, got.took, got.stderr)
 	}
