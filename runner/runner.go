@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/graf-run/graf/runner/agent"
 	"github.com/graf-run/graf/runner/mask"
 	"github.com/graf-run/graf/runner/process"
+	"github.com/graf-run/graf/runner/repository"
 	"github.com/graf-run/graf/runner/spool"
 )
 
@@ -47,6 +49,10 @@ type Config struct {
 	// may not meet.
 	Tries  int
 	Prices Prices
+	// Repository is cloned into Folder, Manifests a folder in it that the submitted
+	// manifests are copied to; "" is none.
+	Repository repository.Config
+	Manifests  string
 	// Output gets what the agent writes; Log is the runner's own.
 	Output io.Writer
 	Log    *slog.Logger
@@ -57,7 +63,8 @@ func DefaultConfig() Config {
 	return Config{
 		Agent: "command", Environment: os.Environ(), Grace: 10 * time.Second, Flush: 15 * time.Second,
 		SpoolFolder: os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
-		Output: os.Stdout, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Repository: repository.Config{Timeout: 5 * time.Minute},
+		Output:     os.Stdout, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 }
 
@@ -87,6 +94,8 @@ type state struct {
 	session, summary string
 	usage            agent.Usage
 	failure          *agent.Failure
+	// outcome is what completed tells besides: where the work went.
+	outcome map[string]any
 }
 
 // Run runs a task's agent to its end, and returns the exit code for the process: the
@@ -130,11 +139,15 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc) (int, 
 	r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
 	beating := r.beat()
 	defer beating()
+	work, failure := r.openWork(ctx)
+	if failure != nil {
+		return r.end(process.End{}, failure), nil
+	}
 	for try := 1; ; try++ {
 		end, err := r.once(ctx, cancel, program)
 		failure := r.judge(end, err)
 		if failure == nil || !r.again(ctx, try, failure) {
-			return r.end(end, failure), nil
+			return r.end(end, work.finish(ctx, end, failure)), nil
 		}
 	}
 }
@@ -291,6 +304,7 @@ func (r *runner) again(ctx context.Context, try int, failure *agent.Failure) boo
 func (r *runner) end(end process.End, failure *agent.Failure) int {
 	r.state.Lock()
 	content := map[string]any{}
+	maps.Copy(content, r.state.outcome)
 	if r.state.session != "" {
 		content["session"] = r.state.session
 	}
@@ -327,9 +341,12 @@ func (r *runner) reportFailure(content map[string]any, failure *agent.Failure) {
 
 // report puts an event into the spool. Texts in it are masked. What finds no room
 // is counted: the log says so at the end.
-func (r *runner) report(kind string, content any) {
+func (r *runner) report(kind string, content any) { r.add(kind, r.masked(content), nil) }
+
+// add puts an event with a snapshot, or none, into the spool.
+func (r *runner) add(kind string, content, snapshot any) {
 	e := spool.Event{
-		ID: fmt.Sprintf("runner-%d", r.number.Add(1)), Type: kind, Content: r.masked(content), OccurredAt: time.Now().UTC(),
+		ID: fmt.Sprintf("runner-%d", r.number.Add(1)), Type: kind, Content: content, Snapshot: snapshot, OccurredAt: time.Now().UTC(),
 	}
 	if err := r.spool.Add(e); err != nil {
 		if r.dropped.Add(1) == 1 {
