@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/graf-run/graf/runner/agent"
 	"github.com/graf-run/graf/runner/process"
 	"github.com/graf-run/graf/runner/repository"
@@ -86,6 +88,10 @@ func (w *work) open(ctx context.Context) error {
 	}
 	if c.Repository.URL == "" {
 		return nil
+	}
+	// What a process was started with anybody of its user can read, unless it says this.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("hide the credentials from the agent: %w", err)
 	}
 	c.Environment = repository.WithoutCredentials(c.Environment)
 	return seed()
@@ -196,7 +202,7 @@ func (w *work) tell(change repository.Change) {
 // push takes the work to the remote, and opens a pull request.
 func (w *work) push(ctx context.Context) error {
 	c := w.r.config.Repository
-	if c.URL == "" || !(c.Push || c.PullRequest) {
+	if c.URL == "" || (!c.Push && !c.PullRequest) {
 		return nil
 	}
 	pushed, err := w.repository.Push(ctx)

@@ -15,7 +15,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/graf-run/graf/sdk/go"
+	graf "github.com/graf-run/graf/sdk/go"
+	"github.com/graf-run/graf/shared/responsestest"
 )
 
 // gitToken is what the repository asks for; nobody may read it again.
@@ -103,7 +104,10 @@ func TestRepositoryIsPushed(t *testing.T) {
 	server := serveGit(t, folder)
 	flags := []string{"--repository", server + "/owner/shop.git", "--pull-request", "--forge", "github", "--forge-url", server + "/api"}
 	environment := map[string]string{"GIT_TOKEN": gitToken, "PATH": os.Getenv("PATH")}
-	r := startCommand(t, `test -z "$GIT_TOKEN"; echo two >> README.md; echo done`, environment, nil, flags...)
+	r := startCommand(t, `
+		test -z "$GIT_TOKEN"
+		! setpriv --bounding-set -all --inh-caps -all cat /proc/$PPID/environ || exit 9
+		echo two >> README.md`, environment, nil, flags...)
 	task, events := r.end(t, graf.TaskStatusSucceeded)
 	branch := "graf/" + r.id.String()
 	has(t, events, graf.EventTypeProgress, `"kind":"changes"`, `"commitCount":1`, `+two`, `"author":"Graf"`)
@@ -129,6 +133,27 @@ func TestRepositoryIsPushed(t *testing.T) {
 	}
 }
 
+// What the agent says at its end is the commit and the pull request, and completed
+// tells of both.
+func TestCodexProposes(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	server := serveGit(t, folder)
+	r := start(t, func(s *graf.TaskSubmission) {
+		s.Agent.Command = append(s.Agent.Command,
+			"--repository", server+"/owner/shop.git", "--branch", "topic", "--pull-request", "--forge", "gitea", "--forge-url", server+"/api")
+		s.Agent.Env["GIT_TOKEN"] = gitToken
+	}, responsestest.Executes("echo hello > hello.txt; git log --oneline | wc -l").Uses(tokens(100)),
+		responsestest.Says("Put a greeting there.").Uses(tokens(200)))
+	_, events := r.end(t, graf.TaskStatusSucceeded)
+	has(t, events, graf.EventTypeCompleted, `"pullRequest":"https://forge.example/owner/shop/pull/1"`, `"branch":"topic"`, `"commit":"`)
+	has(t, events, graf.EventTypeProgress, `"kind":"changes"`, `"subject":"Put a greeting there."`)
+	out, err := exec.Command("git", "-C", filepath.Join(folder, "owner", "shop.git"), "show", "topic:hello.txt").Output()
+	if string(out) != "hello\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 // serveGit serves a repository owner/shop.git, and pull requests of it.
 func serveGit(t *testing.T, folder string) string {
 	t.Helper()
@@ -149,7 +174,7 @@ func serveGit(t *testing.T, folder string) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		_, password, _ := request.BasicAuth()
 		switch {
-		case request.URL.Path == "/api/repos/owner/shop/pulls" && request.Header.Get("Authorization") == "Bearer "+gitToken:
+		case request.URL.Path == "/api/repos/owner/shop/pulls" && strings.HasSuffix(request.Header.Get("Authorization"), gitToken):
 			w.WriteHeader(http.StatusCreated)
 			_ = json.NewEncoder(w).Encode(map[string]any{"number": 1, "state": "open", "html_url": "https://forge.example/owner/shop/pull/1"})
 		case password == gitToken:

@@ -58,35 +58,41 @@ var scpLike = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+):([^/:\\].
 
 // Check says what is wrong with the settings: ErrConfig.
 func (c Config) Check() error {
-	var errs []error
-	wrong := func(format string, arguments ...any) { errs = append(errs, fmt.Errorf(format, arguments...)) }
-	if c.URL == "" {
-		if c.Push || c.PullRequest || c.Revision != "" || c.Branch != "" {
-			wrong("there is no repository: give its URL")
-		}
-	} else if _, err := c.location(); err != nil {
-		errs = append(errs, err)
-	}
+	errs := []error{c.checkLocation(), c.checkForge()}
 	for what, name := range map[string]string{"revision": c.Revision, "branch": c.Branch} {
 		if name != "" && !validRef(name) {
-			wrong("%s %q is no name that git knows", what, name)
+			errs = append(errs, fmt.Errorf("%s %q is no name that git knows", what, name))
 		}
 	}
 	if c.Timeout <= 0 {
-		wrong("the timeout is %v: it must be more than 0", c.Timeout)
+		errs = append(errs, fmt.Errorf("the timeout is %v: it must be more than 0", c.Timeout))
 	}
-	if c.Forge != "" && c.Forge != GitHub && c.Forge != Gitea {
-		wrong("there is no forge %q: use %s or %s", c.Forge, GitHub, Gitea)
-	}
-	if c.PullRequest && c.URL != "" && len(errs) == 0 {
-		if _, err := c.forge(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) > 0 {
-		return fmt.Errorf("%w: %w", ErrConfig, errors.Join(errs...))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return nil
+}
+
+func (c Config) checkLocation() error {
+	if c.URL != "" {
+		_, err := c.location()
+		return err
+	}
+	if c.Push || c.PullRequest || c.Revision != "" || c.Branch != "" {
+		return errors.New("there is no repository: give its URL")
+	}
+	return nil
+}
+
+func (c Config) checkForge() error {
+	if c.Forge != "" && c.Forge != GitHub && c.Forge != Gitea {
+		return fmt.Errorf("there is no forge %q: use %s or %s", c.Forge, GitHub, Gitea)
+	}
+	if !c.PullRequest || c.checkLocation() != nil {
+		return nil
+	}
+	_, err := c.forge()
+	return err
 }
 
 // validRef leaves out what git-check-ref-format(1) refuses.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Whose the runner's commits are. The address is one that nobody has.
@@ -14,6 +15,9 @@ const (
 	authorName  = "Graf"
 	authorEmail = "graf@graf.invalid"
 )
+
+// findTimeout bounds the look at a repository that is there: the agent waits for it.
+const findTimeout = 30 * time.Second
 
 // Options are Config, and what the runner knows.
 type Options struct {
@@ -77,7 +81,11 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 		return nil, fmt.Errorf("make a folder for git: %w", err)
 	}
 	r.git = newGit(o, r.state)
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("it took more than %v", o.Timeout))
+	patience := o.Timeout
+	if !r.shared {
+		patience = min(patience, findTimeout)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it took more than %v", patience))
 	defer cancel()
 	if r.shared {
 		err = r.clone(ctx)

@@ -67,8 +67,8 @@ func (r *reader) visit(name string, entry fs.DirEntry, err error) error {
 	switch {
 	case err != nil && r.entries == 1:
 		return err
-	case err != nil: // a folder that the runner may not read, or that is gone
-		return nil
+	case err != nil:
+		return nil //nolint:nilerr // a folder that the runner may not read, or that is gone
 	case entry.IsDir() && (name == r.except || r.entries > 1 && slices.Contains(passedOver, entry.Name())):
 		return fs.SkipDir
 	case !entry.Type().IsRegular() || !slices.Contains(extensions, strings.ToLower(filepath.Ext(name))):
