@@ -88,7 +88,7 @@ func (c Config) checkForge() error {
 	if c.Forge != "" && c.Forge != GitHub && c.Forge != Gitea {
 		return fmt.Errorf("there is no forge %q: use %s or %s", c.Forge, GitHub, Gitea)
 	}
-	if !c.PullRequest || c.checkLocation() != nil {
+	if !c.PullRequest || c.URL == "" {
 		return nil
 	}
 	_, err := c.forge()
