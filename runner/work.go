@@ -111,6 +111,9 @@ func (w *work) look() {
 			return
 		}
 	}
+	if w.repository != nil && len(w.submitted) == 0 {
+		return // git's diff tells it all
+	}
 	w.before, err = workfolder.Read(w.r.config.Folder, w.r.contract.ManifestsFolder, w.salt)
 	if w.looked = err == nil; err != nil {
 		w.r.log.Warn("no changes of manifests will be told", "error", err)
