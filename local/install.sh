@@ -35,6 +35,7 @@ main() {
   fi
   [[ ${DEPS:-apt} == apt ]] || fail "DEPS=$DEPS is unknown: use apt or compose"
   [[ $variables == GRAF ]] || need_command cc CC gcc libc6-dev
+  [[ $variables == GRAF ]] || need_command git PATH git ca-certificates
   if ! external DATABASE_URL; then
     install_postgres
     install_pgvector

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/graf-run/graf/runner/agent"
 	"github.com/graf-run/graf/runner/mask"
 	"github.com/graf-run/graf/runner/process"
+	"github.com/graf-run/graf/runner/repository"
 	"github.com/graf-run/graf/runner/spool"
 )
 
@@ -55,6 +57,10 @@ type Config struct {
 	// may not meet.
 	Tries  int
 	Prices Prices
+	// Repository is cloned into Folder, Manifests a folder in it that the submitted
+	// manifests are copied to; "" is none.
+	Repository repository.Config
+	Manifests  string
 	// Output gets what the agent writes; Log is the runner's own.
 	Output io.Writer
 	Log    *slog.Logger
@@ -66,7 +72,8 @@ func DefaultConfig() Config {
 		Agent: "command", Environment: os.Environ(), Grace: 10 * time.Second, Flush: 15 * time.Second,
 		ArtifactsTime: 10 * time.Minute, Heartbeat: time.Minute,
 		SpoolFolder: os.TempDir(), SpoolLimit: 256 << 20, Tries: 5,
-		Output: os.Stdout, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Repository: repository.Config{Timeout: 5 * time.Minute},
+		Output:     os.Stdout, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 }
 
@@ -98,6 +105,8 @@ type state struct {
 	session, summary string
 	usage            agent.Usage
 	failure          *agent.Failure
+	// outcome is what completed tells besides: where the work went.
+	outcome map[string]any
 }
 
 // Run runs a task's agent to its end, and returns the exit code for the process: the
@@ -153,10 +162,15 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc, progra
 	}
 	beating := r.beat()
 	defer beating()
+	work, failure := r.openWork(ctx)
+	if failure != nil {
+		return r.end(process.End{}, failure)
+	}
 	for try := 1; ; try++ {
 		end, err := r.once(ctx, cancel, program)
 		failure := r.judge(end, err)
 		if failure == nil || !r.again(ctx, try, failure) {
+			failure = work.finish(ctx, end, failure)
 			r.uploadArtifacts(ctx)
 			code := r.end(end, failure)
 			if errors.Is(err, process.ErrStart) {
@@ -342,6 +356,7 @@ const exitNotStarted = 127
 func (r *runner) end(end process.End, failure *agent.Failure) int {
 	r.state.Lock()
 	content := map[string]any{}
+	maps.Copy(content, r.state.outcome)
 	if r.state.session != "" {
 		content["session"] = r.state.session
 	}
@@ -381,8 +396,13 @@ const maxContent = 250 << 10
 
 // report puts an event into the spool. Texts in it are masked. What finds no room
 // is counted: the log says so at the end. The run's end is kept all the same.
-func (r *runner) report(kind string, content any) {
-	e := spool.Event{ID: fmt.Sprintf("runner-%d", r.number.Add(1)), Type: kind, OccurredAt: time.Now().UTC()}
+func (r *runner) report(kind string, content any) { r.add(kind, content, nil) }
+
+// add puts an event with a snapshot, or none, into the spool.
+func (r *runner) add(kind string, content, snapshot any) {
+	e := spool.Event{
+		ID: fmt.Sprintf("runner-%d", r.number.Add(1)), Type: kind, Snapshot: snapshot, OccurredAt: time.Now().UTC(),
+	}
 	if content != nil {
 		encoded, err := json.Marshal(r.masked(content))
 		if err != nil || len(encoded) > maxContent {

@@ -30,6 +30,7 @@ type Event struct {
 	ID         string    `json:"eventId"`
 	Type       string    `json:"eventType"`
 	Content    any       `json:"content,omitempty"`
+	Snapshot   any       `json:"snapshot,omitempty"`
 	OccurredAt time.Time `json:"occurredAt,omitzero"`
 }
 

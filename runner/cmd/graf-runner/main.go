@@ -95,7 +95,8 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 	flags.Int64Var(&c.SpoolLimit, "spool-limit", c.SpoolLimit, "most bytes of reports that wait")
 	flags.IntVar(&c.Tries, "tries", c.Tries, "how often an agent is started that a later try may help, by going on with its session")
 	flags.StringVar(&prices, "prices", "", "YAML file with what models cost, for budgets in dollars")
-	cmd.AddCommand(installCommand())
+	workFlags(flags, &c)
+	cmd.AddCommand(installCommand(), credentialCommand())
 	return cmd
 }
 

@@ -1,0 +1,218 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Why git failed, where a caller may do something about it.
+var (
+	// ErrAuthentication says that the credentials are missing, wrong or not enough.
+	ErrAuthentication = errors.New("the repository refuses the credentials")
+	// ErrInfrastructure says that the repository cannot be reached, or was too slow.
+	ErrInfrastructure = errors.New("the repository cannot be reached")
+	// ErrDiverged says that the branch has commits that the work is not based on.
+	ErrDiverged = errors.New("the branch has diverged")
+	// ErrGit says that git failed otherwise.
+	ErrGit = errors.New("git failed")
+)
+
+// maxAnswer bounds what is read of git's output, in bytes.
+const maxAnswer = 1 << 20
+
+// pipesStay is how long the output of what outlived git is read.
+const pipesStay = 2 * time.Second
+
+// passed are the variables that git gets from the runner's environment.
+var passed = []string{
+	"PATH", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND",
+}
+
+// settings are git's, whatever a repository says: it runs no program of it, and
+// follows nothing that is in it.
+var settings = [][2]string{
+	{"core.hooksPath", "/dev/null"}, {"core.fsmonitor", "false"}, {"core.askPass", ""}, {"credential.helper", ""},
+	{"submodule.recurse", "false"}, {"fetch.recurseSubmodules", "false"}, {"push.recurseSubmodules", "no"},
+	{"diff.ignoreSubmodules", "all"}, {"gc.auto", "0"}, {"maintenance.auto", "false"}, {"commit.gpgSign", "false"},
+	{"http.lowSpeedLimit", "1000"}, {"http.lowSpeedTime", "60"}, {"transfer.credentialsInUrl", "die"},
+	{"core.quotePath", "false"}, {"safe.directory", "*"}, {"advice.detachedHead", "false"},
+}
+
+// git runs the program.
+type git struct {
+	// environment is all that it gets; credentials what it gets besides where it
+	// talks to the network.
+	environment, credentials []string
+	helper                   string
+	mask                     func(string) string
+}
+
+// newGit makes the environment of one the runner got.
+func newGit(o Options, home string) git {
+	protocols := "http:https:ssh"
+	if o.AllowFile {
+		protocols += ":file"
+	}
+	g := git{mask: o.Mask, environment: []string{
+		"HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
+		"GIT_ALLOW_PROTOCOL=" + protocols, "GIT_OPTIONAL_LOCKS=0", "GIT_PAGER=cat", "GIT_EDITOR=false",
+		"GIT_AUTHOR_NAME=" + authorName, "GIT_AUTHOR_EMAIL=" + authorEmail,
+		"GIT_COMMITTER_NAME=" + authorName, "GIT_COMMITTER_EMAIL=" + authorEmail,
+	}}
+	ssh := false
+	for _, variable := range o.Environment {
+		name, _, _ := strings.Cut(variable, "=")
+		if slices.Contains(passed, name) {
+			g.environment = append(g.environment, variable)
+		}
+		if name == usernameVariable || name == tokenVariable {
+			g.credentials = append(g.credentials, variable)
+		}
+		ssh = ssh || name == "GIT_SSH_COMMAND"
+	}
+	if !ssh {
+		g.environment = append(g.environment, "GIT_SSH_COMMAND=ssh -oBatchMode=yes")
+	}
+	if u, err := o.location(); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
+		g.helper = helperCommand(o.Program, u)
+	}
+	return g
+}
+
+// invocation is one run of git.
+type invocation struct {
+	args []string
+	// folder is the working one; environment are variables besides.
+	folder      string
+	environment []string
+	input       string
+	// network says that it needs the credentials.
+	network bool
+	// limit bounds the output that is kept, which ends git without an error; 0 is
+	// maxAnswer, beyond which there is one.
+	limit int
+}
+
+// run runs git and returns its output. An error has what git said, without secrets,
+// and its class.
+func (g git) run(ctx context.Context, i invocation) (string, error) {
+	limited, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(limited, "git", i.args...)
+	cmd.Dir, cmd.Stdin = i.folder, strings.NewReader(i.input)
+	cmd.Env = append(slices.Clone(g.environment), i.environment...)
+	all := settings
+	if i.network {
+		cmd.Env = append(cmd.Env, g.credentials...)
+		if g.helper != "" {
+			all = append(slices.Clone(all), [2]string{"credential.helper", g.helper})
+		}
+	}
+	cmd.Env = append(cmd.Env, configured(all)...)
+	said := &head{limit: 16 << 10}
+	out := &head{limit: cmpOr(i.limit, maxAnswer), full: cancel}
+	cmd.Stdout, cmd.Stderr = out, said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = pipesStay
+	err := cmd.Run()
+	switch {
+	case out.cut && i.limit > 0:
+		return out.String(), nil
+	case out.cut:
+		return "", fmt.Errorf("%w: git %s: it says more than %d bytes", ErrGit, i.args[0], maxAnswer)
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("%w: git %s: %w", ErrInfrastructure, i.args[0], context.Cause(ctx))
+	case err != nil:
+		return "", g.failure(i, err, said.String()+out.String())
+	}
+	return out.String(), nil
+}
+
+func cmpOr(value, otherwise int) int {
+	if value == 0 {
+		return otherwise
+	}
+	return value
+}
+
+// configured is configuration as variables, which come before any file.
+func configured(all [][2]string) []string {
+	variables := []string{"GIT_CONFIG_COUNT=" + strconv.Itoa(len(all))}
+	for i, setting := range all {
+		number := strconv.Itoa(i)
+		variables = append(variables, "GIT_CONFIG_KEY_"+number+"="+setting[0], "GIT_CONFIG_VALUE_"+number+"="+setting[1])
+	}
+	return variables
+}
+
+// signs tell why git failed by its words; the first that is met counts.
+var signs = []struct {
+	is      error
+	pattern *regexp.Regexp
+}{
+	{ErrDiverged, regexp.MustCompile(`\[rejected\].*\((?:fetch first|non-fast-forward)\)`)},
+	{ErrAuthentication, regexp.MustCompile(`(?i)authentication failed|could not read (?:username|password)|terminal prompts disabled|` +
+		`returned error: 40[13]|permission denied|access denied|invalid credentials|host key verification failed|` +
+		`repository .*not found|repository not found|not authorized`)},
+	{ErrInfrastructure, regexp.MustCompile(`(?i)could not resolve host|failed to connect|couldn't connect|connection (?:refused|reset|closed|timed out)|` +
+		`timed? ?out|returned error: (?:429|5\d\d)|early eof|unexpected disconnect|hung up unexpectedly|rpc failed|` +
+		`operation too slow|network is unreachable|transfer closed|empty reply|unable to access|no space left`)},
+}
+
+func (g git) failure(i invocation, err error, said string) error {
+	said = strings.TrimSpace(g.mask(strings.ToValidUTF8(said, "")))
+	if said == "" || errors.Is(err, exec.ErrNotFound) {
+		said = err.Error()
+	}
+	class := ErrGit
+	for _, sign := range signs {
+		if i.network && sign.pattern.MatchString(said) {
+			class = sign.is
+			break
+		}
+	}
+	return fmt.Errorf("%w: git %s: %s", class, i.args[0], clip(said, 1000))
+}
+
+// head keeps the beginning of what is written.
+type head struct {
+	bytes.Buffer
+	limit int
+	cut   bool
+	// full is called once there is more.
+	full func()
+}
+
+func (h *head) Write(text []byte) (int, error) {
+	room := h.limit - h.Len()
+	if len(text) <= room {
+		return h.Buffer.Write(text)
+	}
+	h.Buffer.Write(text[:max(room, 0)])
+	h.cut = true
+	if h.full == nil {
+		return len(text), nil
+	}
+	h.full()
+	return 0, io.ErrShortWrite
+}
+
+// clip is the beginning of a text, at most so many bytes.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + " …"
+}
