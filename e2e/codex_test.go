@@ -29,8 +29,8 @@ func TestCodex(t *testing.T) {
 	})
 	lesson := "The shop of " + s.run + " needs two replicas at night."
 	model := responsestest.NewOn(t, func(handler http.Handler) string { return serve(t, s.address, handler) },
-		responsestest.Executes(`echo "my key is $OPENAI_API_KEY"; sed -i 's/replicas: 2/replicas: 3/' *.yaml; grep replicas *.yaml`),
-		responsestest.CallsMCP("graf", "record_lesson", map[string]string{"text": lesson}),
+		responsestest.Executes(`echo "my key is $OPENAI_API_KEY"; sed -i 's/replicas: 2/replicas: 3/' manifests/*.yaml; grep replicas manifests/*.yaml`),
+		responsestest.CallsMCP("graf", "record_lesson", map[string]string{"lesson": lesson}),
 		responsestest.Says("There are three replicas now."))
 	created := s.submit(t, api.TaskSubmission{
 		Prompt: "Give the shop a third replica. (" + s.run + ")",

@@ -43,9 +43,6 @@ func (r *runner) uploadArtifacts(ctx context.Context) {
 		Client: client, Task: task, Folder: r.config.Folder, Patterns: r.config.Artifacts,
 		Mask: r.mask.Text, Warn: r.warn, Prefix: "runner-artifact-",
 	}
-	if uploader.Folder == "" {
-		uploader.Folder = "."
-	}
 	r.log.Info("artifacts are uploaded", "files", uploader.Run(bounded))
 }
 

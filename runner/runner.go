@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,6 +114,10 @@ type state struct {
 // agent's own, or 1 where that is 0 although the run failed. Its error says what
 // kept it from running at all.
 func Run(ctx context.Context, contract Contract, config Config) (int, error) {
+	var err error
+	if config.Folder, err = filepath.Abs(config.Folder); err != nil {
+		return 1, fmt.Errorf("find the working folder: %w", err)
+	}
 	r := &runner{
 		config: config, contract: contract, log: config.Log,
 		mask: mask.FromEnvironment(config.Environment, append(config.Secrets, "GRAF_CALLBACK_TOKEN")...),
@@ -127,11 +132,6 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 	if config.MCP && contract.MemoryURL == "" {
 		return 1, fmt.Errorf("%w: GRAF_MEMORY_URL is missing, which --mcp needs", ErrContract)
 	}
-	leave, err := r.house(program)
-	if err != nil {
-		return 1, err
-	}
-	defer leave()
 	if r.spool, err = spool.Open(config.SpoolFolder, config.SpoolLimit); err != nil {
 		return 1, err
 	}
@@ -181,21 +181,6 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc, progra
 	}
 }
 
-// house gives an agent that keeps files a folder outside of the one that it works in,
-// unless it has one. leave removes it.
-func (r *runner) house(program agent.Agent) (leave func(), err error) {
-	homed, is := program.(agent.Homed)
-	if !is || lookUp(r.config.Environment)(homed.HomeVariable()) != "" {
-		return func() {}, nil
-	}
-	folder, err := os.MkdirTemp(r.config.SpoolFolder, "graf-agent-")
-	if err != nil {
-		return nil, fmt.Errorf("make a folder for the agent's own files: %w", err)
-	}
-	r.config.Environment = append(slices.Clone(r.config.Environment), homed.HomeVariable()+"="+folder)
-	return func() { _ = os.RemoveAll(folder) }, nil // the container's end removes it, too
-}
-
 // bounded is a context that ends with the task's deadline.
 func (r *runner) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if r.contract.Deadline.IsZero() {
@@ -207,7 +192,7 @@ func (r *runner) bounded(ctx context.Context) (context.Context, context.CancelFu
 // once runs the agent once.
 func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc, program agent.Agent) (process.End, error) {
 	task := agent.Task{
-		Prompt: r.contract.Prompt, Arguments: r.config.Arguments, Model: r.config.Model, Session: r.sessionID(),
+		Prompt: r.contract.Prompt + r.filesNote(), Arguments: r.config.Arguments, Model: r.config.Model, Session: r.sessionID(),
 		Environment: lookUp(r.config.Environment),
 	}
 	r.forgetFailure()
@@ -248,12 +233,23 @@ func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc, progr
 	return end, err
 }
 
+// filesNote tells a language model where the submitted manifests are.
+func (r *runner) filesNote() string {
+	if r.config.Manifests == "" || r.speaksForItself() {
+		return ""
+	}
+	return "\n\n## Files\n\nThe resources that the task is about are the YAML files in the folder " + r.config.Manifests +
+		". Change them there, if they are to change: what they are at the end is what the task has done.\n"
+}
+
 // take acts on what the agent said.
 func (r *runner) take(out *output, said agent.Report, cancel context.CancelCauseFunc) {
 	text, isLog := said.Content["text"].(string)
 	switch {
 	case said.Type == agent.Log && isLog:
 		out.log.add("stdout", text)
+	case said.Type == agent.Progress:
+		r.progress(said.Content)
 	case said.Type != "":
 		r.report(said.Type, said.Content)
 	}
@@ -281,6 +277,14 @@ func (r *runner) take(out *output, said agent.Report, cancel context.CancelCause
 	if over := r.contract.Budget.spent(r.state.usage); over != "" {
 		cancel(fmt.Errorf("%w: %s", errBudget, over))
 	}
+}
+
+// progress reports what the agent did, with a line for people.
+func (r *runner) progress(content map[string]any) {
+	if message := agent.Describe(content); message != "" {
+		content["message"] = message
+	}
+	r.report(agent.Progress, content)
 }
 
 // sessionID is that of the agent's session, "" as long as it has none.
@@ -334,7 +338,7 @@ func (r *runner) again(ctx context.Context, try int, failure *agent.Failure) boo
 	if deadline, bound := ctx.Deadline(); bound && time.Now().Add(wait).After(deadline) {
 		return false
 	}
-	r.report(agent.Progress, map[string]any{
+	r.progress(map[string]any{
 		"kind": "waiting", "reason": failure.Reason, "class": failure.Class, "seconds": wait.Seconds(), "session": session,
 	})
 	select {

@@ -43,8 +43,9 @@ func (c ExecutionConfig) runner() (program, image string) {
 	return path.Join(kube.RunnerFolder, runnerProgram), c.RunnerImage
 }
 
-// command starts the runner, which starts the agent.
-func (c ExecutionConfig) command(agent api.Agent) []string {
+// command starts the runner, which starts the agent. A language model's gets the
+// submitted manifests, if there are any, where it can change them.
+func (c ExecutionConfig) command(agent api.Agent, manifests bool) []string {
 	program, _ := c.runner()
 	command := []string{program}
 	flag := func(name, value string) {
@@ -58,6 +59,12 @@ func (c ExecutionConfig) command(agent api.Agent) []string {
 		flag("agent", string(agent.Kind))
 		flag("model", agent.Model)
 		command = append(command, "--mcp")
+		if manifests {
+			flag("manifests", "manifests")
+		}
+	}
+	if agent.Repository.URL != "" {
+		flag("folder", "repository") // Beside what the agent keeps in its home.
 	}
 	flag("grace", c.GracePeriod.String())
 	flag("flush", lastReports.String())

@@ -37,7 +37,7 @@ func TestCommand(t *testing.T) {
 				Repository: api.Repository{URL: "https://git.example/r.git", Revision: "main", Branch: "b", PullRequest: true, Forge: "gitea"},
 			},
 			[]string{
-				"/var/run/graf/bin/graf-runner", "--agent=codex", "--model=gpt-5", "--mcp", "--grace=10s", "--flush=10s",
+				"/var/run/graf/bin/graf-runner", "--agent=codex", "--model=gpt-5", "--mcp", "--manifests=manifests", "--folder=repository", "--grace=10s", "--flush=10s",
 				"--artifacts=a/*.md", "--artifacts=-b", "--secret=A", "--secret=WORD",
 				"--repository=https://git.example/r.git", "--revision=main", "--branch=b", "--forge=gitea", "--pull-request",
 				"--", "-c", "x=1",
@@ -47,7 +47,7 @@ func TestCommand(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(test.command, test.config.command(test.agent)); diff != "" {
+			if diff := cmp.Diff(test.command, test.config.command(test.agent, true)); diff != "" {
 				t.Error(diff)
 			}
 			if _, image := test.config.runner(); image != test.runnerImage || test.config.image(test.agent) != test.image {

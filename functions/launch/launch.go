@@ -241,7 +241,7 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 	return kube.JobSpec{
 		Kind: kube.KindFor(task.OrchestrationMode), WorkflowTemplate: l.execution.workflowTemplate(task),
 		TaskID: task.ID.String(), Attempt: int(task.Attempt), Namespace: l.execution.Namespace,
-		Image: l.execution.image(agent), RunnerImage: runnerImage, Command: l.execution.command(agent),
+		Image: l.execution.image(agent), RunnerImage: runnerImage, Command: l.execution.command(agent, len(manifests) > 0),
 		Env: agent.Env, SecretEnv: secretEnv(agent),
 		Prompt: in.prompt, CallbackToken: in.token,
 		CallbackURL: strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/events",

@@ -68,7 +68,7 @@ func (c Config) jobs() []job {
 }
 
 // hint tells an agent with a language model what the example agent knows.
-const hint = " The Deployment is the YAML file in the folder manifests: edit that file, as little as it takes. " +
+const hint = " Change the Deployment's file as little as it takes. " +
 	"Then record, with the tool record_lesson, what a later task about another resource should know."
 
 // modelJobs are for agents that understand their prompts.

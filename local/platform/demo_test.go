@@ -17,7 +17,7 @@ import (
 // that it is given, and what it records is in the prompt of the second task.
 func TestDemoByCodex(t *testing.T) {
 	t.Setenv("PATH", filepath.Dir(codextest.Program(t))+":"+os.Getenv("PATH"))
-	lesson := map[string]string{"text": "Pods of the broker's data plane do well with a memory limit of 512Mi."}
+	lesson := map[string]string{"lesson": "Pods of the broker's data plane do well with a memory limit of 512Mi."}
 	edit := func(cpu string) responsestest.Turn {
 		return responsestest.Executes(`sed -i 's/^\( *\)requests:$/\1limits:\n\1  memory: 512Mi\n&/' manifests/*.yaml; echo ` + cpu)
 	}

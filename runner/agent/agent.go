@@ -21,12 +21,6 @@ type Agent interface {
 	Read(line string) []Report
 }
 
-// Homed is an agent that keeps files of its own in a folder, which a variable names.
-type Homed interface {
-	// HomeVariable is the variable's name.
-	HomeVariable() string
-}
-
 // SessionKeeper is an agent that tells what it uses in a file of its session, sooner
 // than in its output: a budget needs it while the agent works.
 type SessionKeeper interface {

@@ -41,9 +41,6 @@ func (c *claude) Start(task Task) Invocation {
 	return Invocation{Args: append(args, task.Arguments...), Input: task.Prompt}
 }
 
-// HomeVariable is where Claude Code keeps its settings and sessions.
-func (*claude) HomeVariable() string { return "CLAUDE_CONFIG_DIR" }
-
 type claudeEvent struct {
 	Type      string `json:"type"`
 	Subtype   string `json:"subtype"`

@@ -44,9 +44,6 @@ func (c *codex) Start(task Task) Invocation {
 	return invocation
 }
 
-// HomeVariable is where Codex keeps its settings and sessions.
-func (*codex) HomeVariable() string { return "CODEX_HOME" }
-
 // provider are the settings for a model that is not served at OpenAI's own address.
 func provider(url string) []string {
 	if url == "" {
