@@ -9,6 +9,9 @@ set -Eeuo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
 
+# shellcheck source=../cluster/lib/all.sh
+source "$root/cluster/lib/all.sh"
+
 main() {
   cd "$root"
   local image codex
@@ -17,6 +20,8 @@ main() {
   CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o "$work/" ./e2e/cmd/e2e-agent ./deploy/cmd/graf-image
   image=$(deliver "$work" --name graf-e2e-agent --binary "$work/e2e-agent")
   codex=$(deliver_codex "$work")
+  # The quick start is about this repository's own cluster.
+  ! existing_cluster || set -- "$@" -skip TestQuickstart
   # Parallel tests wait more than they work: one for each processor would take far longer.
   GRAF_E2E_AGENT_IMAGE=$image GRAF_E2E_CODEX_IMAGE=$codex go test -tags e2e -count=1 -timeout 45m -parallel 6 -v -exec "$root/cluster/exec.sh" "$@" ./e2e
 }

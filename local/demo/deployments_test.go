@@ -40,7 +40,7 @@ func TestJobsFitTheirDeployments(t *testing.T) {
 			t.Fatal(err)
 		}
 		container := content.Spec.Template.Spec.Containers[0]
-		if command := strings.Join(j.command, " "); !strings.Contains(command, "containers[name="+container.Name+"]") {
+		if command := strings.Join(j.agent.Command, " "); !strings.Contains(command, "containers[name="+container.Name+"]") {
 			t.Errorf("%s: the container is %s, but the agent is called by %s", j.deployment, container.Name, command)
 		}
 		if got := container.Resources.Requests["memory"]; got != requests[j.deployment] {

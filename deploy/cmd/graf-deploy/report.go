@@ -4,44 +4,75 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"os"
 	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/yaml"
 )
 
-// report prints where the functions are, and a request that works.
+// report prints where the functions are, and a task that works.
 func (d *deployment) report(ctx context.Context) error {
 	services, err := d.cluster.list(ctx, serviceKind)
 	if err != nil {
 		return err
 	}
-	var submit string
+	addresses := map[string]string{}
 	fmt.Fprintln(d.out)
 	for _, s := range services {
-		address, _ := s.At("status", "url").(string)
-		fmt.Fprintf(d.out, "  %-16s %s\n", s.Name(), address)
-		if s.Name() == "graf-submit" {
-			submit = address
-		}
+		addresses[s.Name()], _ = s.At("status", "url").(string)
+		fmt.Fprintf(d.out, "  %-16s %s\n", s.Name(), addresses[s.Name()])
 	}
-	u, err := url.Parse(submit)
-	if err != nil || submit == "" {
-		return errors.New("function graf-submit has no URL")
+	submit, callback, memory := addresses["graf-submit"], addresses["graf-callback"], addresses["graf-memory"]
+	if submit == "" || callback == "" || memory == "" {
+		return errors.New("graf-submit, graf-callback and graf-memory have no URLs")
 	}
-	const request = `     -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
-     -d '{"prompt": "Say hello", "agent": {"kind": "command", "command": ["/app/manifest-agent", "-h"]}}'`
-	fmt.Fprintf(d.out, "\nTry it:\n\n")
+	const task = "bin/graf submit 'Say hello.' --watch -- /app/manifest-agent --help"
+	fmt.Fprintf(d.out, "\nTry it (make build makes bin/graf):\n\n")
 	if !d.settings.usesNode() {
-		fmt.Fprintf(d.out, "  TOKEN=…  # one of Secret graf-api's\n  curl -sS %s/v1/codex/tasks \\\n%s\n\n", submit, request)
+		fmt.Fprintf(d.out, "  GRAF_TOKEN=…  # one of Secret graf-api's\n  export GRAF_TOKEN\n"+
+			"  bin/graf login %s --callback-url %s --memory-url %s\n  %s\n\n", submit, callback, memory, task)
 		return nil
 	}
-	ingress, err := d.cluster.kubectl(ctx, nil, "get", "service", "traefik", "--namespace", "traefik", "--output", "jsonpath={.spec.clusterIP}")
+	file, err := d.writeEnvironment(ctx, submit, callback, memory)
 	if err != nil {
 		return err
 	}
-	token := filepath.Join(filepath.Dir(d.settings.servers), "api-token")
-	fmt.Fprintf(d.out, "  TOKEN=$(cat %s)\n  cluster/exec.sh curl -sS --connect-to ::%s %s/v1/codex/tasks \\\n%s\n\n",
-		token, string(ingress)+":80", "http://"+u.Host, request)
+	fmt.Fprintf(d.out, "  . %s\n  cluster/exec.sh %s\n\n", file, task)
 	return nil
+}
+
+// writeEnvironment writes files beside those of the node's servers by which graf, the
+// command line, and curl reach the functions: a context with the API token, and a file
+// for shells, whose name it gives.
+func (d *deployment) writeEnvironment(ctx context.Context, submit, callback, memory string) (file string, err error) {
+	// The functions' names are known to the ingress alone, which is asked as a proxy is.
+	ingress, err := d.cluster.kubectl(ctx, nil, "get", "service", "traefik", "--namespace", "traefik", "--output", "jsonpath={.spec.clusterIP}")
+	if err != nil {
+		return "", err
+	}
+	folder := filepath.Dir(d.settings.servers)
+	token, err := os.ReadFile(filepath.Join(folder, "api-token"))
+	if err != nil {
+		return "", fmt.Errorf("read the API token: %w", err)
+	}
+	login, err := yaml.Marshal(map[string]any{"current": "cluster", "contexts": map[string]any{"cluster": map[string]string{
+		"url": submit, "callbackUrl": callback, "memoryUrl": memory, "token": strings.TrimSpace(string(token)),
+	}}})
+	if err != nil {
+		return "", err
+	}
+	config := filepath.Join(folder, "graf.yaml")
+	if err := os.WriteFile(config, login, 0o600); err != nil {
+		return "", fmt.Errorf("write the context of graf: %w", err)
+	}
+	file = filepath.Join(folder, "env")
+	text := fmt.Sprintf("# Written by make deploy: source it, and run cluster/exec.sh bin/graf.\n"+
+		"export GRAF_CONFIG='%s' GRAF_SUBMIT_URL='%s' http_proxy='http://%s'\nunset GRAF_URL GRAF_TOKEN\n", config, submit, ingress)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return "", fmt.Errorf("write the environment: %w", err)
+	}
+	return file, nil
 }
 
 // undeploy removes the namespace and what a deployment made outside of it.

@@ -1,0 +1,161 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/graf-run/graf/shared/responsestest"
+)
+
+// block is a block of commands in docs/quickstart.md, which its info string tells how to
+// run: "background" until the end, "cluster" where the cluster is, "key" with a model.
+type block struct{ info, commands string }
+
+var fenced = regexp.MustCompile("(?ms)^```sh(.*?)\n(.*?)^```$")
+
+func quickstart(t *testing.T) []block {
+	t.Helper()
+	text, err := os.ReadFile("../docs/quickstart.md")
+	must(t, err)
+	var blocks []block
+	for _, match := range fenced.FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, block{info: match[1], commands: match[2]})
+	}
+	if len(blocks) < 8 {
+		t.Fatalf("%d blocks of commands: has docs/quickstart.md another form?", len(blocks))
+	}
+	return blocks
+}
+
+// reader is a newcomer who does what the quick start says, and nothing else.
+type reader struct {
+	root, folder string
+	environment  []string
+}
+
+// TestQuickstart runs every command of docs/quickstart.md, those that need a language
+// model against one by a script. The platform's data and ports are the test's own, and
+// what the quick start puts into /tmp is elsewhere.
+func TestQuickstart(t *testing.T) {
+	s := newSystem(t)
+	root, err := filepath.Abs("..")
+	must(t, err)
+	r := &reader{root: root, folder: t.TempDir()}
+	edit := responsestest.Executes(`sed -i 's/^\( *\)requests:$/\1limits:\n\1  memory: 512Mi\n&/' manifests/*.yaml`)
+	learn := responsestest.CallsMCP("graf", "record_lesson", map[string]string{"lesson": "A memory limit of 512Mi does well."})
+	model := responsestest.NewOn(t, func(handler http.Handler) string { return serve(t, s.address, handler) },
+		edit, learn, responsestest.Says("It has a limit."), edit, learn, responsestest.Says("It has the same."),
+		responsestest.Says("Hello."))
+	r.environment = append(withoutGraf(os.Environ()), "DATA="+r.folder+"/data", "KEY=sk-scripted-0123456789abcdef",
+		"AGENT_OPENAI_BASE_URL="+model.URL, "GRAF_CONFIG="+r.folder+"/graf.yaml",
+		"GRAF_OVERLAY=deploy/overlays/e2e", // other tests go on with it
+		"GRAF_CLUSTER_NETNS="+os.Getenv("GRAF_CLUSTER_NETNS"), "GRAF_CLUSTER_STATE="+os.Getenv("GRAF_CLUSTER_STATE"))
+	t.Cleanup(func() { s.remove(t, secrets, graf, "graf-agent") })
+	for i, b := range quickstart(t) {
+		name := fmt.Sprintf("%d%s: %s", i+1, b.info, strings.SplitN(b.commands, "\n", 2)[0])
+		ok := t.Run(name, func(t *testing.T) {
+			if strings.Contains(b.info, "background") {
+				return
+			}
+			t.Log(r.run(t, b))
+		})
+		if strings.Contains(b.info, "background") {
+			r.background(t, b)
+		}
+		if !ok {
+			return
+		}
+	}
+	if left := model.Left(); left > 0 {
+		t.Errorf("the model was not asked for %d turns", left)
+	}
+}
+
+// withoutGraf is an environment in which no setting of Graf's is left.
+func withoutGraf(environ []string) []string {
+	var kept []string
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if name != "KUBECONFIG" && name != "KUBECACHEDIR" && !strings.HasPrefix(variable, "GRAF_") && !strings.HasPrefix(variable, "OPENAI_") && !strings.HasPrefix(variable, "AGENT_") {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}
+
+// command makes a shell do what a block says.
+func (r *reader) command(t *testing.T, b block) *exec.Cmd {
+	t.Helper()
+	text := strings.NewReplacer(".graf/", r.folder+"/data/", "/tmp/", r.folder+"/").Replace(b.commands)
+	if state := os.Getenv("GRAF_CLUSTER_STATE"); state != "" {
+		text = strings.ReplaceAll(text, "/var/lib/graf-cluster", state)
+	} else if netns := os.Getenv("GRAF_CLUSTER_NETNS"); netns != "" {
+		text = strings.ReplaceAll(text, "/var/lib/graf-cluster", "/var/lib/"+netns+"-cluster")
+	}
+	// The endpoint is the script's, where a Secret on the cluster would have none.
+	text = strings.ReplaceAll(text, `--from-literal=OPENAI_API_KEY="$KEY"`, `--from-literal=OPENAI_API_KEY="$KEY" --from-literal=OPENAI_BASE_URL="$AGENT_OPENAI_BASE_URL"`)
+	// A terminal keeps what was exported: one for this machine, another for the cluster.
+	terminal := r.folder + "/terminal"
+	if strings.Contains(b.info, "cluster") {
+		terminal += "-cluster"
+	}
+	text = fmt.Sprintf("if [[ -f %[1]s ]]; then . %[1]s; fi\n%s\nexport -p > %[1]s\n", terminal, text)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience) // which is for what builds, too
+	t.Cleanup(cancel)
+	command := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", text)
+	command.Dir, command.Env = r.root, r.environment
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGINT) }
+	command.WaitDelay = time.Minute
+	return command
+}
+
+// run does it to the end.
+func (r *reader) run(t *testing.T, b block) string {
+	t.Helper()
+	out, err := r.command(t, b).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s\n%s", err, b.commands, out)
+	}
+	return string(out)
+}
+
+// background starts it, and waits until it says that Graf runs.
+func (r *reader) background(t *testing.T, b block) {
+	t.Helper()
+	command := r.command(t, b)
+	out, err := command.StdoutPipe()
+	must(t, err)
+	var log bytes.Buffer
+	command.Stderr = &log
+	must(t, command.Start())
+	t.Cleanup(func() {
+		_ = syscall.Kill(-command.Process.Pid, syscall.SIGINT)
+		_ = command.Wait() // make says that it was interrupted
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		t.Log(lines.Text())
+		if strings.Contains(lines.Text(), "Graf runs on this machine") {
+			go func() {
+				for lines.Scan() { // it must be able to go on
+				}
+			}()
+			return
+		}
+	}
+	t.Fatalf("make run ended:\n%s", log.String())
+}
