@@ -79,21 +79,26 @@ func checkAgent(agent api.Agent) error {
 	if isCommand && agent.Model != "" {
 		refuse("model", "is for the other kinds: kind command knows no model")
 	}
+	checkVariables(agent, refuse)
+	if len(fields) > 0 {
+		return problem.ErrInvalid.Fields(fields...)
+	}
+	return nil
+}
+
+func checkVariables(agent api.Agent, refuse func(pointer, detail string)) {
+	const reserved = "is reserved for what Graf tells the agent (GRAF_…, TRACEPARENT): choose another name"
 	for _, name := range slices.Sorted(maps.Keys(agent.Env)) {
 		if api.ReservedVariable(name) {
-			refuse("env/"+name, "is reserved for what Graf tells the agent (GRAF_…, TRACEPARENT): choose another name")
+			refuse("env/"+name, reserved)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(agent.SecretEnv)) {
 		if api.ReservedVariable(name) {
-			refuse("secretEnv/"+name, "is reserved for what Graf tells the agent (GRAF_…, TRACEPARENT): choose another name")
+			refuse("secretEnv/"+name, reserved)
 		}
 		if _, set := agent.Env[name]; set {
 			refuse("secretEnv/"+name, "is in env, too: give it once")
 		}
 	}
-	if len(fields) > 0 {
-		return problem.ErrInvalid.Fields(fields...)
-	}
-	return nil
 }

@@ -25,7 +25,7 @@ func fullSpec() JobSpec {
 		Command: []string{"sh", "-c", `echo "$HOME {{workflow.name}}"`}, Env: map[string]string{"MODEL": "{{=1+1}} – é"},
 		RunnerImage: "registry.example/runner:1", ModelPrices: `{"gpt-5*": {"input": 1.25}}`,
 		SecretEnv: map[string]SecretKey{"OPENAI_API_KEY": {Name: "graf-agent", Key: "OPENAI_API_KEY", Optional: true}},
-		Prompt: "# Prompt", CallbackToken: "token",
+		Prompt:    "# Prompt", CallbackToken: "token",
 		CallbackURL: "http://callback.example/v1/codex/tasks/0190b5a0-0000-7000-8000-000000000000/events",
 		MemoryURL:   "http://memory.example/v1/codex/tasks/0190b5a0-0000-7000-8000-000000000000/memory",
 		Manifests:   map[string][]byte{"web.yaml": []byte("kind: Deployment")},

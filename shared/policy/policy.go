@@ -49,9 +49,9 @@ type resourceEntry struct {
 
 // executionEntry is about what runs a task's agent.
 type executionEntry struct {
-	Effect     Effect            `yaml:"effect"`
-	Modes      []string          `yaml:"modes"`
-	Images     []string          `yaml:"images"`
+	Effect Effect   `yaml:"effect"`
+	Modes  []string `yaml:"modes"`
+	Images []string `yaml:"images"`
 	// Secrets are those of which the agent may be given keys; none if left out.
 	Secrets    []string          `yaml:"secrets"`
 	MaxTimeout time.Duration     `yaml:"maxTimeout"`

@@ -62,7 +62,7 @@ func parse(arguments []string) (options, error) {
 		if !both {
 			return errors.New("write FILE=PATH")
 		}
-		data, err := os.ReadFile(from) //nolint:gosec // the user's own
+		data, err := os.ReadFile(from)
 		o.spec.Files[to] = data
 		return err
 	})
