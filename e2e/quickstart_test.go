@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 )
 
 // block is a block of commands in docs/quickstart.md, which its info string tells how to
-// run: "background" until the end, "cluster" where the cluster is, "key" with a model.
+// run: "background" until it is "stopped", "cluster" where the cluster is, "key" with a model.
 type block struct{ info, commands string }
 
 var fenced = regexp.MustCompile("(?ms)^```sh(.*?)\n(.*?)^```$")
@@ -44,6 +45,8 @@ func quickstart(t *testing.T) []block {
 type reader struct {
 	root, folder string
 	environment  []string
+	// stop ends what runs in the background.
+	stop func()
 }
 
 // TestQuickstart runs every command of docs/quickstart.md, those that need a language
@@ -69,6 +72,9 @@ func TestQuickstart(t *testing.T) {
 		ok := t.Run(name, func(t *testing.T) {
 			if strings.Contains(b.info, "background") {
 				return
+			}
+			if strings.Contains(b.info, "stopped") {
+				r.stop()
 			}
 			t.Log(r.run(t, b))
 		})
@@ -142,10 +148,11 @@ func (r *reader) background(t *testing.T, b block) {
 	var log bytes.Buffer
 	command.Stderr = &log
 	must(t, command.Start())
-	t.Cleanup(func() {
+	r.stop = sync.OnceFunc(func() {
 		_ = syscall.Kill(-command.Process.Pid, syscall.SIGINT)
 		_ = command.Wait() // make says that it was interrupted
 	})
+	t.Cleanup(r.stop)
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		t.Log(lines.Text())
