@@ -16,6 +16,10 @@ import (
 // runnerProgram is the entry point of every execution: see docs/runner.md.
 const runnerProgram = "graf-runner"
 
+// afterStop is what the runner needs besides to end all that the agent started, and
+// to look at its folder.
+const afterStop = 10 * time.Second
+
 // lastReports is what the runner has for artifacts, and again for reports, when it is
 // told to end and the agent has ended.
 const lastReports = 10 * time.Second
@@ -46,7 +50,7 @@ func (c ExecutionConfig) runner() (program, image string) {
 // command starts the runner, which starts the agent. A language model's gets the
 // submitted manifests, if there are any, where it can change them.
 func (c ExecutionConfig) command(agent api.Agent, manifests bool) []string {
-	program, _ := c.runner()
+	program, image := c.runner()
 	command := []string{program}
 	flag := func(name, value string) {
 		if value != "" {
@@ -59,7 +63,7 @@ func (c ExecutionConfig) command(agent api.Agent, manifests bool) []string {
 		flag("agent", string(agent.Kind))
 		flag("model", agent.Model)
 		command = append(command, "--mcp")
-		if manifests {
+		if manifests && agent.Repository.URL == "" { // Who has a repository changes the files in that.
 			flag("manifests", "manifests")
 		}
 	}
@@ -68,6 +72,9 @@ func (c ExecutionConfig) command(agent api.Agent, manifests bool) []string {
 	}
 	flag("grace", c.GracePeriod.String())
 	flag("flush", lastReports.String())
+	if image != "" {
+		flag("spool", kube.ScratchFolder)
+	}
 	for _, pattern := range agent.Artifacts {
 		flag("artifacts", pattern)
 	}

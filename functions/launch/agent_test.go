@@ -23,7 +23,7 @@ func TestCommand(t *testing.T) {
 	}{
 		"a command": {
 			brought, api.Agent{Kind: api.AgentKindCommand, Command: []string{"make", "--all"}},
-			[]string{"/var/run/graf/bin/graf-runner", "--grace=10s", "--flush=10s", "--", "make", "--all"},
+			[]string{"/var/run/graf/bin/graf-runner", "--grace=10s", "--flush=10s", "--spool=/var/run/graf/scratch", "--", "make", "--all"},
 			"agent", "runner",
 		},
 		"stored before there were kinds": {
@@ -37,7 +37,7 @@ func TestCommand(t *testing.T) {
 				Repository: api.Repository{URL: "https://git.example/r.git", Revision: "main", Branch: "b", PullRequest: true, Forge: "gitea"},
 			},
 			[]string{
-				"/var/run/graf/bin/graf-runner", "--agent=codex", "--model=gpt-5", "--mcp", "--manifests=manifests", "--folder=repository", "--grace=10s", "--flush=10s",
+				"/var/run/graf/bin/graf-runner", "--agent=codex", "--model=gpt-5", "--mcp", "--folder=repository", "--grace=10s", "--flush=10s", "--spool=/var/run/graf/scratch",
 				"--artifacts=a/*.md", "--artifacts=-b", "--secret=A", "--secret=WORD",
 				"--repository=https://git.example/r.git", "--revision=main", "--branch=b", "--forge=gitea", "--pull-request",
 				"--", "-c", "x=1",
@@ -60,7 +60,7 @@ func TestCommand(t *testing.T) {
 func TestModelPrices(t *testing.T) {
 	t.Parallel()
 	var prices ModelPrices
-	for _, bad := range []string{"much", `{"gpt-5": 1}`, `{"gpt-5": {"input": "x"}}`} {
+	for _, bad := range []string{"much", `{"gpt-5": 1}`, `{"gpt-5": {"input": "x"}}`, `{"gpt-5": {"cached": 1}}`, `{"gpt-5": {"input": -1}}`} {
 		if err := prices.UnmarshalText([]byte(bad)); err == nil {
 			t.Errorf("%s is taken", bad)
 		}

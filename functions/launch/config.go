@@ -70,8 +70,18 @@ type ModelPrices struct{ text string }
 
 // UnmarshalText keeps a text that is a list.
 func (p *ModelPrices) UnmarshalText(text []byte) error {
-	var list map[string]map[string]float64
-	if err := yaml.Unmarshal(text, &list); err != nil {
+	var list map[string]struct {
+		Input       float64 `json:"input"`
+		CachedInput float64 `json:"cachedInput"`
+		Output      float64 `json:"output"`
+	}
+	err := yaml.UnmarshalStrict(text, &list)
+	for model, price := range list {
+		if min(price.Input, price.CachedInput, price.Output) < 0 {
+			err = fmt.Errorf("that of %s is below 0", model)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("give a price list such as {\"gpt-5*\": {input: 1.25, cachedInput: 0.125, output: 10}}: %w", err)
 	}
 	p.text = string(text)

@@ -250,7 +250,7 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 		Manifests:   manifests, TraceParent: task.TraceParent, Budget: budget, ModelPrices: l.execution.ModelPrices.text,
 		Timeout: time.Duration(task.TimeoutSeconds) * time.Second, Deadline: deadline,
 		// What the runner needs for artifacts and last reports comes after the agent's own time.
-		GracePeriod: l.execution.GracePeriod + 2*lastReports, TTL: l.execution.TTL,
+		GracePeriod: l.execution.GracePeriod + afterStop + 2*lastReports, TTL: l.execution.TTL,
 		Requests: agent.Requests, Limits: agent.Limits,
 	}, nil
 }

@@ -88,6 +88,9 @@ func (p *Platform) modelEnvironment() []string {
 
 // agentSecrets are the Secret graf-agent, which the executions' pods can refer to.
 func (p *Platform) agentSecrets() map[string]map[string][]byte {
+	if len(p.config.Credentials) == 0 {
+		return nil
+	}
 	data := map[string][]byte{}
 	for name, value := range p.config.Credentials {
 		data[name] = []byte(value)

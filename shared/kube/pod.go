@@ -16,6 +16,8 @@ import (
 const (
 	// RunnerFolder is where the runner is, if a JobSpec's RunnerImage brings it.
 	RunnerFolder = "/var/run/graf/bin"
+	// ScratchFolder is for what the runner keeps on the way: images need have no /tmp. It is there with RunnerFolder.
+	ScratchFolder = "/var/run/graf/scratch"
 
 	taskFolder      = "/var/run/graf/task"
 	promptKey       = "prompt.md"
@@ -91,7 +93,8 @@ func (s JobSpec) container() object {
 		mounts = append(mounts, object{"name": "account", "mountPath": accountFolder, "readOnly": true})
 	}
 	if s.RunnerImage != "" {
-		mounts = append(mounts, object{"name": "runner", "mountPath": RunnerFolder, "readOnly": true})
+		mounts = append(mounts, object{"name": "runner", "mountPath": RunnerFolder, "readOnly": true},
+			object{"name": "scratch", "mountPath": ScratchFolder})
 	}
 	return object{
 		"name": s.kind().container, "image": s.Image, "command": command, "env": s.environment(), "workingDir": workFolder,
@@ -119,7 +122,7 @@ func (s JobSpec) volumes() []any {
 		object{"name": "work", "emptyDir": object{}},
 	}
 	if s.RunnerImage != "" {
-		volumes = append(volumes, object{"name": "runner", "emptyDir": object{}})
+		volumes = append(volumes, object{"name": "runner", "emptyDir": object{}}, object{"name": "scratch", "emptyDir": object{}})
 	}
 	if s.ServiceAccount == "" {
 		return volumes
