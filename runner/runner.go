@@ -158,7 +158,11 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc, progra
 	ctx, stop := r.bounded(ctx)
 	defer stop()
 	if !r.speaksForItself() {
-		r.report("started", map[string]any{"agent": r.config.Agent, "model": r.config.Model})
+		content := map[string]any{"agent": r.config.Agent, "message": r.config.Agent}
+		if r.config.Model != "" {
+			content["model"], content["message"] = r.config.Model, r.config.Agent+" with model "+r.config.Model
+		}
+		r.report("started", content)
 	}
 	beating := r.beat()
 	defer beating()

@@ -37,6 +37,12 @@ func eventText(event api.TaskEvent) string {
 		return strings.Join(parts, "; ")
 	case event.Snapshot != nil:
 		return fmt.Sprintf("the resources %s the run: %d", event.Snapshot.Type, len(event.Snapshot.Manifests))
+	case event.EventType == api.EventTypeUsage:
+		var used struct{ InputTokens, CachedInputTokens, OutputTokens int64 }
+		if json.Unmarshal(event.Content, &used) != nil {
+			return string(event.Content)
+		}
+		return fmt.Sprintf("%d input tokens, %d of them cached, %d output tokens", used.InputTokens, used.CachedInputTokens, used.OutputTokens)
 	default:
 		return said(event)
 	}

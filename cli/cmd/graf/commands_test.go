@@ -137,7 +137,10 @@ func TestEventText(t *testing.T) {
 		{graf.EventTypeCompleted, `{"summary":"Done."}`, "Done."},
 		{graf.EventTypeCompleted, `{"summary":"Done.","lesson":"Twice is enough."}`, "Done.\nLesson: Twice is enough."},
 		{graf.EventTypeProgress, `{"lesson":"Twice is enough."}`, "Lesson: Twice is enough."},
-		{graf.EventTypeUsage, `{"inputTokens":1}`, `{"inputTokens":1}`},
+		{graf.EventTypeUsage, `{"inputTokens":100,"cachedInputTokens":20,"outputTokens":10}`, "100 input tokens, 20 of them cached, 10 output tokens"},
+		{graf.EventTypeUsage, `{"usd":0.25}`, "0 input tokens, 0 of them cached, 0 output tokens, $0.2500"},
+		{graf.EventTypeProgress, `{"kind":"session","message":"session s1"}`, "session s1"},
+		{graf.EventTypeLog, `{"stream":"stdout","text":"hello"}`, "hello"},
 		{
 			graf.EventTypeResource, resource + `"change":"changed","ready":false,"failed":false,"message":"1 of 2 replicas"}`,
 			"Deployment shop/web changed, not ready: 1 of 2 replicas",

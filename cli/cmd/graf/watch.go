@@ -323,6 +323,9 @@ func eventText(event graf.TaskEvent) string {
 	case event.EventType == graf.EventTypeResource:
 		return resourceText(event.Content)
 	}
+	if event.EventType == graf.EventTypeUsage {
+		return usedText(event.Content)
+	}
 	var text string
 	if json.Unmarshal(event.Content, &text) == nil {
 		return text
@@ -339,6 +342,22 @@ func eventText(event graf.TaskEvent) string {
 		return text
 	}
 	return strings.TrimPrefix(text+"\nLesson: "+object.Lesson, "\n")
+}
+
+// usedText tells what was used since the last time.
+func usedText(content json.RawMessage) string {
+	var used struct {
+		InputTokens, CachedInputTokens, OutputTokens int64
+		USD                                          float64
+	}
+	if json.Unmarshal(content, &used) != nil {
+		return string(content)
+	}
+	text := fmt.Sprintf("%d input tokens, %d of them cached, %d output tokens", used.InputTokens, used.CachedInputTokens, used.OutputTokens)
+	if used.USD > 0 {
+		text += fmt.Sprintf(", $%.4f", used.USD)
+	}
+	return text
 }
 
 // resourceText tells how one of the task's resources, or its execution, has changed.
