@@ -83,11 +83,12 @@ export interface paths {
         put?: never;
         /**
          * Run an ended task again, as a new task
-         * @description The new task has the submission of the old one and names it as `retryOf`; its
-         *     caller is the one who asks, and the policy decides about it anew. Its prompt
-         *     is given how the old one failed, as a memory. A task that succeeded is run
-         *     again with `force` alone. The same idempotency key again answers 200 with the
-         *     same new task; without one, each request makes another.
+         * @description For the old task's own caller and for operators (`GRAF_OPERATORS`); others get 403.
+         *     The new task has the submission of the old one, its agent's environment too, and
+         *     names it as `retryOf`; its caller is the one who asks, and the policy decides about
+         *     it anew. Its prompt is given how the old one failed, as a memory. A task that
+         *     succeeded is run again with `force` alone. The same idempotency key again answers
+         *     200 with the same new task; without one, each request makes another.
          */
         post: operations["retryTask"];
         delete?: never;
