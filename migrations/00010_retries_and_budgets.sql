@@ -6,9 +6,6 @@ ALTER TABLE codex_tasks
     ADD COLUMN budget_tokens bigint CHECK (budget_tokens > 0),
     ADD COLUMN budget_usd    double precision CHECK (budget_usd > 0);
 
--- A task has few of these among its many events, and each look at the task adds them up.
-CREATE INDEX codex_task_events_usage ON codex_task_events (task_id) WHERE event_type = 'usage';
-
 -- +goose StatementBegin
 -- A figure of a usage event; 0 for what is none. Written by agents, so nothing is taken on trust: events that were
 -- stored before the API checked them may hold anything.
@@ -20,5 +17,4 @@ $$;
 
 -- +goose Down
 DROP FUNCTION codex_usage_figure;
-DROP INDEX codex_task_events_usage;
 ALTER TABLE codex_tasks DROP COLUMN retry_of, DROP COLUMN budget_tokens, DROP COLUMN budget_usd;

@@ -29,7 +29,7 @@ type Result struct {
 }
 
 // Up applies every migration that the database at url does not have yet, each
-// in a transaction, and tells which. Several callers may run it at once: they
+// in a transaction unless its file says otherwise, and tells which. Several callers may run it at once: they
 // take turns by an advisory lock.
 func Up(ctx context.Context, url string) (_ []Result, err error) {
 	provider, closeDB, err := open(url)

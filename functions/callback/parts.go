@@ -38,7 +38,7 @@ func NewParts(pool *pgxpool.Pool, store *artifact.Store, log *slog.Logger) *Part
 }
 
 // Offer tells which parts of an artifact are there, and signs a request for each part that is asked for. It fails with
-// problem.ErrNotFound, problem.ErrConflict once the artifact was checked, problem.ErrInvalid for a part that it does not
+// problem.ErrNotFound, problem.ErrConflict once the artifact was checked or the task has ended, problem.ErrInvalid for a part that it does not
 // have, and problem.ErrUnavailable while object storage is away.
 func (p *Parts) Offer(ctx context.Context, task, id uuid.UUID, asked []api.PartDeclaration) (api.ArtifactParts, error) {
 	row, err := p.find(ctx, task, id)
@@ -81,7 +81,7 @@ func (p *Parts) Offer(ctx context.Context, task, id uuid.UUID, asked []api.PartD
 }
 
 // Complete puts an artifact together and checks it. It fails with problem.ErrNotFound, problem.ErrConflict if parts are
-// missing or the bytes are not what was announced, and problem.ErrUnavailable, after which the same may be tried again.
+// missing, the bytes are not what was announced or the task has ended, and problem.ErrUnavailable, after which the same may be tried again.
 func (p *Parts) Complete(ctx context.Context, task, id uuid.UUID) (err error) {
 	ctx, span := telemetry.Start(ctx, "complete artifact")
 	defer telemetry.End(span, &err)
@@ -123,15 +123,20 @@ func (p *Parts) check(ctx context.Context, row query.Artifact) error {
 	return storage(wrong)
 }
 
+// find reads an artifact. One that waits for its bytes after the end of its task, whose token is still known, is a
+// problem.ErrConflict.
 func (p *Parts) find(ctx context.Context, task, id uuid.UUID) (query.Artifact, error) {
 	row, err := query.New(p.pool).GetUpload(ctx, id, task)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return row, problem.ErrNotFound.With("The task has announced no artifact %s.", id)
+		return row.Artifact, problem.ErrNotFound.With("The task has announced no artifact %s.", id)
 	}
 	if err != nil {
-		return row, fmt.Errorf("read artifact %s: %w", id, postgres.Classify(err))
+		return row.Artifact, fmt.Errorf("read artifact %s: %w", id, postgres.Classify(err))
 	}
-	return row, nil
+	if row.TaskEnded && row.Artifact.Status == "pending" {
+		return row.Artifact, problem.ErrConflict.With("The task has ended as %s; nothing is uploaded any more.", row.TaskStatus)
+	}
+	return row.Artifact, nil
 }
 
 // checked refuses what comes too late.

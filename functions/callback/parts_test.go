@@ -137,6 +137,35 @@ func TestBadParts(t *testing.T) {
 	wantProblem(t, status, data, problem.ErrNotFound)
 }
 
+// A task's token outlives it, and its holder is told of the end. What was put together before stays answered.
+func TestPartsOfAnEndedTask(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	k := w.running()
+	done, path := w.announced(k, 5, helloSHA256), w.announced(k, len(large), sumOf(large))
+	w.sendParts(k, done, "hello", 1)
+	w.sendParts(k, path, large, 1, 2)
+	if status, data := w.complete(k, done); status != http.StatusNoContent {
+		t.Fatalf("status %d: %s", status, data)
+	}
+	w.move(k, "finalizing")
+	w.parts(k, path, large)
+	w.move(k, "failed")
+	for _, operation := range []string{"/parts", "/complete"} {
+		body := map[string]string{"/parts": `{"parts":[]}`}[operation]
+		status, data := w.request(http.MethodPost, path+operation, k.token, body)
+		if p := wantProblem(t, status, data, problem.ErrConflict); !strings.Contains(p.Detail, "ended as failed") {
+			t.Errorf("%s: %q", operation, p.Detail)
+		}
+	}
+	if status, data := w.complete(k, done); status != http.StatusNoContent {
+		t.Errorf("what is verified: status %d: %s", status, data)
+	}
+	if got := one[string](w, "SELECT string_agg(status, ' ' ORDER BY event_sequence) FROM codex_task_artifacts"); got != "verified pending" {
+		t.Errorf("the artifacts are %s", got)
+	}
+}
+
 func TestPartsWhileObjectStorageIsAway(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "GRAF_S3_ENDPOINT", "http://127.0.0.1:1")

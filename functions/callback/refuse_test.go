@@ -56,6 +56,8 @@ func TestBadReports(t *testing.T) {
 		{"failure that Graf alone tells", `{"eventId":"a","eventType":"failed","content":{"failure":{"class":"cancelled"}}}`, problem.ErrInvalid, "/content/failure/class", "quota"},
 		{"endless wait", `{"eventId":"a","eventType":"failed","content":{"failure":{"class":"quota","retryAfterSeconds":86401}}}`, problem.ErrInvalid, "/content/failure/retryAfterSeconds", "at most 86400"},
 		{"artifact without a file", `{"eventId":"a","eventType":"artifact"}`, problem.ErrInvalid, "/artifacts", "required"},
+		{"heartbeat with a file", strings.Replace(artifact("a", 1, helloSHA256), `"eventType":"artifact"`, `"eventType":"heartbeat"`, 1), problem.ErrInvalid, "/artifacts", "not allowed"},
+		{"heartbeat with a snapshot", `[` + event("x", "x") + `,{"eventId":"a","eventType":"heartbeat","snapshot":{"type":"after","manifests":[` + configMap + `]}}]`, problem.ErrInvalid, "/1/snapshot", "not allowed"},
 		{"path traversal", artifact("../../etc/passwd", 1, helloSHA256), problem.ErrInvalid, "/artifacts/0/name", ""},
 		{"absolute path", artifact("/etc/passwd", 1, helloSHA256), problem.ErrInvalid, "/artifacts/0/name", ""},
 		{"folder", artifact("a/b.txt", 1, helloSHA256), problem.ErrInvalid, "/artifacts/0/name", ""},

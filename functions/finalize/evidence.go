@@ -217,7 +217,7 @@ func parse(stored json.RawMessage, salt []byte) ([]manifest.Object, error) {
 }
 
 // settleArtifacts checks what was uploaded against what was announced. An
-// object store that is away is an error: the end waits until it is back.
+// object store that is away, or slow, is an error: the end waits until it is back.
 func (f *Finalizer) settleArtifacts(ctx context.Context, q *query.Queries, task query.Task) error {
 	pending, err := q.ListPendingArtifacts(ctx, task.ID)
 	if err != nil {
@@ -227,8 +227,7 @@ func (f *Finalizer) settleArtifacts(ctx context.Context, q *query.Queries, task 
 		status, reason := "verified", ""
 		err := f.verify(ctx, a)
 		switch {
-		case errors.Is(err, artifact.ErrMissing), errors.Is(err, artifact.ErrSizeMismatch),
-			errors.Is(err, artifact.ErrDigestMismatch), errors.Is(err, artifact.ErrSlow):
+		case rejects(a, err):
 			status, reason = "rejected", err.Error()
 			f.log.WarnContext(ctx, "artifact rejected", "task", task.ID, "artifact", a.Name, "reason", reason)
 		case err != nil:
@@ -239,6 +238,13 @@ func (f *Finalizer) settleArtifacts(ctx context.Context, q *query.Queries, task 
 		}
 	}
 	return nil
+}
+
+// rejects tells whether what verify found is the artifact's own fault, for good. That the time did not suffice to read it
+// is so only of one that is large; of a smaller one it is object storage that is slow, which may pass.
+func rejects(a query.Artifact, err error) bool {
+	return errors.Is(err, artifact.ErrMissing) || errors.Is(err, artifact.ErrSizeMismatch) ||
+		errors.Is(err, artifact.ErrDigestMismatch) || errors.Is(err, artifact.ErrSlow) && a.SizeBytes > artifact.UploadPartSize
 }
 
 // verify checks one upload, in so short a time that the end of a task is never kept up by a large one. callback has

@@ -25,7 +25,7 @@ type Config struct {
 	Policy    policy.Config
 	// Callers are those who may use the HTTP API, by their tokens.
 	Callers auth.Callers `env:"GRAF_API_BEARER_TOKENS,required,notEmpty"`
-	// Operators are those callers who may see dead letters and send them again.
+	// Operators are those callers who may see dead letters, send them again, and run the tasks of others again.
 	Operators auth.Operators `env:"GRAF_OPERATORS"`
 	// Enabled is whether tasks are taken and shown; if not, every request is
 	// answered 503 and events are delivered again later.

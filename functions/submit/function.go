@@ -53,7 +53,7 @@ func start(ctx context.Context, scope *function.Scope) (http.Handler, error) {
 	submitter := &Submitter{outbox: events, policy: rules}
 	h := &handler{
 		config: c, validator: validator, rate: rate, log: slog.Default(),
-		submitter: submitter, retrier: &Retrier{pool: pool, submitter: submitter},
+		submitter: submitter, retrier: &Retrier{pool: pool, submitter: submitter, operators: c.Operators},
 		letters: &DeadLetters{pool: pool, outbox: events, log: slog.Default()}, canceller: &Canceller{outbox: events},
 		approver: &Approver{outbox: events}, undoer: &Undoer{pool: pool, outbox: events, policy: rules}, policy: rules,
 		reader: &Reader{pool: pool, artifacts: artifacts},

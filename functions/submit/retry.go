@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/auth"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
@@ -33,10 +34,13 @@ type Retry struct {
 type Retrier struct {
 	pool      *pgxpool.Pool
 	submitter *Submitter
+	// operators may run the tasks of others again.
+	operators auth.Operators
 }
 
 // Retry submits what was submitted for an ended task as a new task, which names it. Its errors are those of Submit,
-// problem.ErrNotFound, and problem.ErrConflict for a task that goes on, or that succeeded unless it is forced.
+// problem.ErrNotFound, problem.ErrForbidden for who is neither the task's caller nor an operator, and
+// problem.ErrConflict for a task that goes on, or that succeeded unless it is forced.
 func (r *Retrier) Retry(ctx context.Context, retry Retry) (Receipt, error) {
 	task, err := query.New(r.pool).GetTask(ctx, retry.Task)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -44,6 +48,10 @@ func (r *Retrier) Retry(ctx context.Context, retry Retry) (Receipt, error) {
 	}
 	if err != nil {
 		return Receipt{}, fmt.Errorf("read task %s: %w", retry.Task, postgres.Classify(err))
+	}
+	if retry.Caller != task.Caller && !r.operators.Has(retry.Caller) { // the agent's environment, with its keys, comes along
+		return Receipt{}, problem.ErrForbidden.With(
+			"Task %s is that of another caller: only that one, or an operator (GRAF_OPERATORS), may run it again.", task.ID)
 	}
 	if err := retryable(task, retry.Force); err != nil {
 		return Receipt{}, err

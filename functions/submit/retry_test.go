@@ -129,11 +129,43 @@ func TestRetryRefuses(t *testing.T) {
 	w.call(http.MethodPost, retry("x"), "", http.StatusBadRequest, nil)
 	w.call(http.MethodPost, retry(succeeded), `{"force":1}`, http.StatusUnprocessableEntity, nil)
 	w.call(http.MethodPost, retry(succeeded), `{`, http.StatusBadRequest, nil)
-	// The policy decides anew, about the one who asks: project careful is for caller ci alone.
-	old := w.submit(careful(""), http.StatusCreated).TaskID.String()
-	w.end(old, "failed")
-	if res := w.request(http.MethodPost, retry(old), otherToken, ""); res.StatusCode != http.StatusForbidden {
-		t.Errorf("another caller's retry: status %d, want 403", res.StatusCode)
+}
+
+// A task's environment is its caller's own: no other one has it run but operators, about whom the policy decides anew.
+func TestRetryOfAnotherCallersTask(t *testing.T) {
+	t.Parallel()
+	for operators, wants := range map[string]struct {
+		status  int
+		guarded string // why one of project careful is, which is for caller ci alone
+	}{
+		"":    {http.StatusForbidden, "GRAF_OPERATORS"},
+		"ci":  {http.StatusForbidden, "GRAF_OPERATORS"},
+		"ops": {http.StatusCreated, "not allowed"},
+	} {
+		t.Run(operators, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t, "GRAF_OPERATORS", operators)
+			own, guarded := w.submit(full, http.StatusCreated).TaskID.String(), w.submit(careful(""), http.StatusCreated).TaskID.String()
+			w.end(own, "failed")
+			w.end(guarded, "failed")
+			res := w.request(http.MethodPost, "/v1/codex/tasks/"+own+"/retry", otherToken, "")
+			if res.StatusCode != wants.status {
+				t.Errorf("status %d, want %d", res.StatusCode, wants.status)
+			} else if wants.status == http.StatusForbidden && !strings.Contains(problemOf(t, res).Detail, "GRAF_OPERATORS") {
+				t.Error("it is not said who may")
+			}
+			res = w.request(http.MethodPost, "/v1/codex/tasks/"+guarded+"/retry", otherToken, "")
+			if p := problemOf(t, res); res.StatusCode != http.StatusForbidden || !strings.Contains(p.Detail, wants.guarded) {
+				t.Errorf("status %d of a project for others: %q, want 403 for %q", res.StatusCode, p.Detail, wants.guarded)
+			}
+			tasks := 2
+			if wants.status == http.StatusCreated {
+				tasks++
+			}
+			if n := w.count("SELECT count(*) FROM codex_tasks"); n != tasks {
+				t.Errorf("%d tasks, want %d", n, tasks)
+			}
+		})
 	}
 }
 

@@ -856,7 +856,8 @@ type Event struct {
 	EventID string `json:"eventId"`
 
 	// EventType The types of events that an agent sends. `heartbeat` says that it lives, and sets the attempt's
-	// `lastSeenAt`, nothing else. Heartbeats alone are refused with 409 unless the attempt runs.
+	// `lastSeenAt`, nothing else: it carries neither artifacts nor a snapshot. Heartbeats alone are refused
+	// with 409 unless the attempt runs.
 	EventType ReportedEventType `json:"eventType"`
 
 	// OccurredAt The sender's clock; the time of arrival when left out.
@@ -1225,7 +1226,8 @@ type RecalledMemory struct {
 }
 
 // ReportedEventType The types of events that an agent sends. `heartbeat` says that it lives, and sets the attempt's
-// `lastSeenAt`, nothing else. Heartbeats alone are refused with 409 unless the attempt runs.
+// `lastSeenAt`, nothing else: it carries neither artifacts nor a snapshot. Heartbeats alone are refused
+// with 409 unless the attempt runs.
 type ReportedEventType = EventType
 
 // Repository A git repository that is cloned into the agent's folder before it starts. The

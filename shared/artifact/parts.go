@@ -171,7 +171,9 @@ func (u PartUpload) whole(size int64) ([]minio.CompletePart, error) {
 }
 
 // AbortUploads gives up the uploads in parts of tasks' artifacts that were begun longer ago than age, and gives the
-// space of their parts back. It returns how many.
+// space of their parts back. It returns how many. It asks for them by a prefix of their keys, to which MinIO answers
+// none, as it lists uploads by whole keys alone; MinIO gives those that are left up by itself, after a day unless it is
+// told otherwise.
 func (s *Store) AbortUploads(ctx context.Context, age time.Duration) (int, error) {
 	aborted := 0
 	for key, id := "", ""; ; {

@@ -83,11 +83,12 @@ export interface paths {
         put?: never;
         /**
          * Run an ended task again, as a new task
-         * @description The new task has the submission of the old one and names it as `retryOf`; its
-         *     caller is the one who asks, and the policy decides about it anew. Its prompt
-         *     is given how the old one failed, as a memory. A task that succeeded is run
-         *     again with `force` alone. The same idempotency key again answers 200 with the
-         *     same new task; without one, each request makes another.
+         * @description For the old task's own caller and for operators (`GRAF_OPERATORS`); others get 403.
+         *     The new task has the submission of the old one, its agent's environment too, and
+         *     names it as `retryOf`; its caller is the one who asks, and the policy decides about
+         *     it anew. Its prompt is given how the old one failed, as a memory. A task that
+         *     succeeded is run again with `force` alone. The same idempotency key again answers
+         *     200 with the same new task; without one, each request makes another.
          */
         post: operations["retryTask"];
         delete?: never;
@@ -148,7 +149,7 @@ export interface paths {
          *     there, and with a presigned request for each part that is asked for. The size
          *     and SHA-256 of a part are in the signature; a part that is sent again replaces
          *     the one before. An upload that is not completed within a day is given up with
-         *     its parts.
+         *     its parts. Once the task has ended, the answer is 409.
          */
         post: operations["uploadArtifactParts"];
         delete?: never;
@@ -173,7 +174,8 @@ export interface paths {
          * Put an artifact together from its parts, and check it
          * @description All parts must be there (409). The size and the SHA-256 over all bytes are
          *     checked against what was announced; if they differ, the artifact is rejected
-         *     for good (409). Once it is checked, the same request changes nothing.
+         *     for good (409). Once it is checked, the same request changes nothing; one that
+         *     was not checked when the task ended stays as it is (409).
          */
         post: operations["completeArtifact"];
         delete?: never;
@@ -477,7 +479,8 @@ export interface components {
         EventType: "started" | "progress" | "log" | "artifact" | "snapshot" | "usage" | "heartbeat" | "completed" | "failed" | "resource";
         /**
          * @description The types of events that an agent sends. `heartbeat` says that it lives, and sets the attempt's
-         *     `lastSeenAt`, nothing else. Heartbeats alone are refused with 409 unless the attempt runs.
+         *     `lastSeenAt`, nothing else: it carries neither artifacts nor a snapshot. Heartbeats alone are refused
+         *     with 409 unless the attempt runs.
          * @enum {string}
          */
         ReportedEventType: "started" | "progress" | "log" | "artifact" | "snapshot" | "usage" | "heartbeat" | "completed" | "failed";
@@ -815,7 +818,7 @@ export interface components {
              * @description The sender's clock; the time of arrival when left out.
              */
             occurredAt?: string;
-        } & (unknown & unknown & unknown & unknown);
+        } & (unknown & unknown & unknown & unknown & unknown);
         /**
          * @description The content of a `usage` event: what was used since the one before. Other
          *     fields are kept and not read.

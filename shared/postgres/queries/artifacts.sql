@@ -3,8 +3,10 @@
 SELECT * FROM codex_task_artifacts WHERE task_id = $1 AND status = 'pending' ORDER BY event_sequence;
 
 -- name: GetUpload :one
--- GetUpload finds an artifact that an agent announced.
-SELECT * FROM codex_task_artifacts WHERE id = @id AND task_id = @task_id AND source = 'agent';
+-- GetUpload finds an artifact that an agent announced, and tells how its task stands.
+SELECT sqlc.embed(a), t.status AS task_status, (t.finished_at IS NOT NULL)::boolean AS task_ended
+FROM codex_task_artifacts a JOIN codex_tasks t ON t.id = a.task_id
+WHERE a.id = @id AND a.task_id = @task_id AND a.source = 'agent';
 
 -- name: SettleArtifact :exec
 UPDATE codex_task_artifacts

@@ -24,28 +24,38 @@ func (q *Queries) CountArtifacts(ctx context.Context, taskID uuid.UUID) (int64, 
 }
 
 const getUpload = `-- name: GetUpload :one
-SELECT id, task_id, event_sequence, name, content_type, size_bytes, sha256, object_key, status, status_reason, created_at, verified_at, source, attempt FROM codex_task_artifacts WHERE id = $1 AND task_id = $2 AND source = 'agent'
+SELECT a.id, a.task_id, a.event_sequence, a.name, a.content_type, a.size_bytes, a.sha256, a.object_key, a.status, a.status_reason, a.created_at, a.verified_at, a.source, a.attempt, t.status AS task_status, (t.finished_at IS NOT NULL)::boolean AS task_ended
+FROM codex_task_artifacts a JOIN codex_tasks t ON t.id = a.task_id
+WHERE a.id = $1 AND a.task_id = $2 AND a.source = 'agent'
 `
 
-// GetUpload finds an artifact that an agent announced.
-func (q *Queries) GetUpload(ctx context.Context, iD uuid.UUID, taskID uuid.UUID) (Artifact, error) {
+type GetUploadRow struct {
+	Artifact   Artifact
+	TaskStatus string
+	TaskEnded  bool
+}
+
+// GetUpload finds an artifact that an agent announced, and tells how its task stands.
+func (q *Queries) GetUpload(ctx context.Context, iD uuid.UUID, taskID uuid.UUID) (GetUploadRow, error) {
 	row := q.db.QueryRow(ctx, getUpload, iD, taskID)
-	var i Artifact
+	var i GetUploadRow
 	err := row.Scan(
-		&i.ID,
-		&i.TaskID,
-		&i.EventSequence,
-		&i.Name,
-		&i.ContentType,
-		&i.SizeBytes,
-		&i.Sha256,
-		&i.ObjectKey,
-		&i.Status,
-		&i.StatusReason,
-		&i.CreatedAt,
-		&i.VerifiedAt,
-		&i.Source,
-		&i.Attempt,
+		&i.Artifact.ID,
+		&i.Artifact.TaskID,
+		&i.Artifact.EventSequence,
+		&i.Artifact.Name,
+		&i.Artifact.ContentType,
+		&i.Artifact.SizeBytes,
+		&i.Artifact.Sha256,
+		&i.Artifact.ObjectKey,
+		&i.Artifact.Status,
+		&i.Artifact.StatusReason,
+		&i.Artifact.CreatedAt,
+		&i.Artifact.VerifiedAt,
+		&i.Artifact.Source,
+		&i.Artifact.Attempt,
+		&i.TaskStatus,
+		&i.TaskEnded,
 	)
 	return i, err
 }
