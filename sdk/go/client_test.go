@@ -357,6 +357,20 @@ func (c *changing) ReadAt(p []byte, _ int64) (int, error) {
 	return copy(p, bytes.Repeat([]byte{byte(c.readings.Add(1))}, len(p))), nil
 }
 
+// What Graf has checked it offers no upload of.
+func TestUploadOfWhatIsChecked(t *testing.T) {
+	t.Parallel()
+	for name, size := range map[string]int64{"whole": 4, "in parts": 65 << 20} {
+		c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"events":[{"eventId":"e","sequence":1}],"uploads":[]}`)
+		})
+		_, err := c.UploadArtifact(t.Context(), uuid.Nil, graf.File{Name: "f", EventID: "e", Content: &changing{}, Size: size})
+		if !errors.Is(err, graf.ErrChecked) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestUploadOfAChangingFile(t *testing.T) {
 	t.Parallel()
 	var c *graf.Client

@@ -181,7 +181,7 @@ export class Container {
   /**
    * Declares an artifact of the task and uploads it to object storage by the presigned
    * request that Graf answers with, which verifies its SHA-256. A file that changes
-   * meanwhile is a ChangedError.
+   * meanwhile is a ChangedError, and one that Graf has checked already a CheckedError.
    */
   async uploadArtifact(source: ArtifactSource, options: CallOptions = {}): Promise<Upload> {
     const content = await openContent(source);

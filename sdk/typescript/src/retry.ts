@@ -6,7 +6,7 @@ import {GrafError, NoAnswerError} from './errors.js';
  * connection and a 429.
  */
 export interface Retry {
-  /** How often is tried in all; 5 if it is left out, and 14 to watch and wait; 1 is never again. */
+  /** How often is tried in all; 5 if it is left out, and 14 to watch; 1 is never again. */
   attempts?: number;
   /** The milliseconds before the second try, which double with each; a random part of up to a half is left out. 200. */
   base?: number;

@@ -5,7 +5,16 @@ import {mkdtemp, rm, truncate, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {test, type TestContext} from 'node:test';
-import {ChangedError, Client, Container, GrafError, NoAnswerError, type Event, type HTTPOptions} from '@graf-run/graf';
+import {
+  ChangedError,
+  CheckedError,
+  Client,
+  Container,
+  GrafError,
+  NoAnswerError,
+  type Event,
+  type HTTPOptions,
+} from '@graf-run/graf';
 import {all, answer, environment, nobody, serve, type Handler} from './servers.js';
 
 const taskId = '01a20166-f6cc-7a28-92b0-336bb92b506e';
@@ -289,6 +298,12 @@ test('a file that changes while it is uploaded is told', async (t) => {
     });
     await assert.rejects(c.uploadArtifact({path}), ChangedError);
   }
+});
+
+test('what Graf has checked is not uploaded again', async (t) => {
+  const {container: c, requests} = await container(t, take);
+  await assert.rejects(c.uploadArtifact({name: 'x', content: 'y', eventId: 'e'}), CheckedError);
+  assert.equal(requests.length, 1);
 });
 
 test('no error shows the token or a presigned address', async (t) => {
