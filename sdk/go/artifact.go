@@ -21,6 +21,9 @@ import (
 var (
 	// ErrChanged is a file that changed while it was uploaded.
 	ErrChanged = errors.New("the file changed while it was uploaded")
+	// ErrChecked is an upload of what is there already: Graf has checked the artifact of
+	// this event, and verified or rejected it. The task's artifacts tell which.
+	ErrChecked = errors.New("it was uploaded and checked already")
 	// ErrDamaged is a download whose size or SHA-256 is not the artifact's.
 	ErrDamaged = errors.New("the download is not what was uploaded")
 )
@@ -45,7 +48,8 @@ type File struct {
 // by presigned requests that Graf answers with; its SHA-256 is verified. One of more
 // than [Options].PartsAbove bytes is uploaded in parts, each of which is tried again by
 // itself. What broke off altogether goes on where it was when the same file is
-// uploaded again with the same EventID. Errors besides Graf's refusals: ErrChanged.
+// uploaded again with the same EventID. Errors besides Graf's refusals: ErrChanged, and
+// ErrChecked, also where the answer to an upload that arrived was lost.
 func (c *Client) UploadArtifact(ctx context.Context, task uuid.UUID, file File) (Upload, error) {
 	partSize := int64(0)
 	if file.Size > c.partsAbove {
@@ -80,10 +84,14 @@ func (c *Client) declare(ctx context.Context, task uuid.UUID, event Event) (Uplo
 	if err != nil {
 		return Upload{}, err
 	}
-	if len(accepted.Uploads) != 1 {
+	switch len(accepted.Uploads) {
+	case 0:
+		return Upload{}, fmt.Errorf("artifact %s: %w", event.Artifacts[0].Name, ErrChecked)
+	case 1:
+		return accepted.Uploads[0], nil
+	default:
 		return Upload{}, fmt.Errorf("artifact %s: %d uploads are offered, not 1", event.Artifacts[0].Name, len(accepted.Uploads))
 	}
-	return accepted.Uploads[0], nil
 }
 
 // UploadFile uploads the file at path under its own name, with the content type

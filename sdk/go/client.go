@@ -65,6 +65,8 @@ type Client struct {
 	timeout   time.Duration
 	retry     Retry
 	userAgent string
+	// followAttempts is Retry.Attempts for who waits for a task.
+	followAttempts int
 	// partsAbove is Options.PartsAbove.
 	partsAbove int64
 }
@@ -77,7 +79,7 @@ func New(options Options) (*Client, error) {
 	client := &Client{
 		urls: map[function]string{}, token: options.Token, http: options.HTTPClient, timeout: options.Timeout,
 		retry: options.Retry.withDefaults(), userAgent: options.UserAgent,
-		partsAbove: options.PartsAbove,
+		partsAbove: options.PartsAbove, followAttempts: options.Retry.Attempts,
 	}
 	for where, own := range map[function]string{
 		submitFunction: options.Endpoints.Submit, callbackFunction: options.Endpoints.Callback, memoryFunction: options.Endpoints.Memory,
@@ -96,6 +98,9 @@ func New(options Options) (*Client, error) {
 	}
 	if client.partsAbove <= 0 {
 		client.partsAbove = defaultPartsAbove
+	}
+	if client.followAttempts <= 0 {
+		client.followAttempts = followAttempts
 	}
 	if client.timeout == 0 {
 		client.timeout = defaultTimeout

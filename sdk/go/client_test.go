@@ -218,6 +218,7 @@ func TestFollowResumes(t *testing.T) {
 	t.Parallel()
 	var streams atomic.Int32
 	c := served(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
 		switch stream, after := streams.Add(1), r.Header.Get("Last-Event-ID"); {
 		case stream == 1 && after == "":
 			fmt.Fprint(w, ": hello\n\nid: 1\nevent: progress\ndata: {\"sequence\":1}\n\nid: 2\nevent: progress\ndata: {\"seq")
@@ -242,10 +243,72 @@ func TestFollowResumes(t *testing.T) {
 	}
 }
 
+// A quiet task is followed however often its stream is cut after a comment.
+func TestFollowQuiet(t *testing.T) {
+	t.Parallel()
+	var streams atomic.Int32
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		if streams.Add(1) < 10 {
+			fmt.Fprint(w, ": Graf is here\n")
+			return
+		}
+		fmt.Fprint(w, "event: end\ndata: {}\n\n")
+	})
+	for event, err := range c.Follow(t.Context(), uuid.Nil, 0) {
+		t.Fatalf("got %+v, %v", event, err)
+	}
+	if streams.Load() != 10 {
+		t.Errorf("opened %d streams", streams.Load())
+	}
+}
+
+// Who waits for a task tries longer than other calls, unless the tries are set.
+func TestWaitBridges(t *testing.T) {
+	t.Parallel()
+	for attempts, want := range map[int]int32{0: 14, 3: 3} {
+		var tries atomic.Int32
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			tries.Add(1)
+			refuse(w, 503, "")
+		}))
+		t.Cleanup(server.Close)
+		retry := graf.Retry{Attempts: attempts, Base: time.Millisecond, Max: time.Millisecond}
+		c, err := graf.New(graf.Options{BaseURL: server.URL, Token: graf.StaticToken("token"), Retry: retry})
+		must(t, err)
+		if _, err := c.Wait(t.Context(), uuid.Nil); !errors.Is(err, graf.ErrUnavailable) || tries.Load() != want {
+			t.Errorf("%d attempts: %d tries, not %d: %v", attempts, tries.Load(), want, err)
+		}
+	}
+}
+
+// Graf may take longer for actions than the client gives other calls.
+func TestActWaits(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(300 * time.Millisecond)
+		_, _ = w.Write([]byte(`{"results":[]}`))
+	}))
+	t.Cleanup(server.Close)
+	c, err := graf.New(graf.Options{BaseURL: server.URL, Token: graf.StaticToken("token"), Timeout: 50 * time.Millisecond})
+	must(t, err)
+	for _, request := range []graf.ActionRequest{{}, {WaitSeconds: 1}} {
+		if _, err := c.Act(t.Context(), uuid.Nil, request); err != nil {
+			t.Errorf("wait of %d s: %v", request.WaitSeconds, err)
+		}
+	}
+}
+
 func TestFollowFails(t *testing.T) {
 	t.Parallel()
-	for name, body := range map[string]string{"nothing": "", "no JSON": "data: {\n\n", "no stream": `{"events":[]}`} {
-		c := served(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
+	for name, test := range map[string]struct{ media, body string }{
+		"nothing": {"text/event-stream", ""}, "no JSON": {"text/event-stream", "data: {\n\n"},
+		"no stream": {"application/json", `{"events":[]}`},
+	} {
+		c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", test.media)
+			fmt.Fprint(w, test.body)
+		})
 		var last error
 		for _, err := range c.Follow(t.Context(), uuid.Nil, 0) {
 			last = err
@@ -292,6 +355,20 @@ type changing struct{ readings atomic.Int64 }
 // ReadAt implements io.ReaderAt.
 func (c *changing) ReadAt(p []byte, _ int64) (int, error) {
 	return copy(p, bytes.Repeat([]byte{byte(c.readings.Add(1))}, len(p))), nil
+}
+
+// What Graf has checked it offers no upload of.
+func TestUploadOfWhatIsChecked(t *testing.T) {
+	t.Parallel()
+	for name, size := range map[string]int64{"whole": 4, "in parts": 65 << 20} {
+		c := served(t, func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"events":[{"eventId":"e","sequence":1}],"uploads":[]}`)
+		})
+		_, err := c.UploadArtifact(t.Context(), uuid.Nil, graf.File{Name: "f", EventID: "e", Content: &changing{}, Size: size})
+		if !errors.Is(err, graf.ErrChecked) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
 }
 
 func TestUploadOfAChangingFile(t *testing.T) {

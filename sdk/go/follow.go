@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,29 +24,48 @@ const (
 	// maxSilence is the longest that a live stream may say nothing. Graf sends a
 	// comment at least every 15 s, unless it is set up otherwise.
 	maxSilence = 90 * time.Second
+	// followAttempts bridges about a minute with the usual waits, in which Graf may be
+	// rolled out or the network be away.
+	followAttempts = 14
 )
 
-// errSilent is why a stream is given up that says nothing.
-var errSilent = errors.New("the event stream is silent")
+var (
+	// errSilent is why a stream is given up that says nothing.
+	errSilent = errors.New("the event stream is silent")
+	// errNoStream is an answer of something else than Graf.
+	errNoStream = errors.New("no event stream")
+)
 
 // Follow yields the task's events after the sequence number, 0 for all, as they
 // come, until the task has ended. A stream that breaks off is opened again where it
-// was; only tries in a row that bring nothing are counted, so that it may last for
-// days. An error is the last that is yielded.
+// was; only tries in a row that bring nothing, not even a comment, are counted, so that
+// it may last for days. Unless [Retry].Attempts is set, they bridge about a minute. An
+// error is the last that is yielded.
 func (c *Client) Follow(ctx context.Context, task uuid.UUID, after int64) iter.Seq2[TaskEvent, error] {
 	return func(yield func(TaskEvent, error) bool) {
-		follower := &follower{client: c, task: task, last: after, yield: yield}
+		patient := c.patient()
+		follower := &follower{client: patient, task: task, last: after, yield: yield}
 		for {
-			err := c.again(ctx, true, func() error { return follower.stream(ctx) })
-			switch {
-			case follower.done:
+			err := patient.again(ctx, true, func() error { return follower.stream(ctx) })
+			if follower.done {
 				return
-			case err != nil:
+			}
+			if err == nil {
+				err = pause(ctx, patient.retry.backoff(1))
+			}
+			if err != nil {
 				yield(TaskEvent{}, err)
 				return
 			}
 		}
 	}
+}
+
+// patient is the same client with the tries of who waits for a task.
+func (c *Client) patient() *Client {
+	patient := *c
+	patient.retry.Attempts = c.followAttempts
+	return &patient
 }
 
 // follower is where one Follow is.
@@ -58,7 +78,8 @@ type follower struct {
 }
 
 // stream opens the stream once and reads it to its end. It is no error if the
-// stream breaks off after something came: then it is opened again at once.
+// stream breaks off after any line, a comment as well: a quiet task says no more, and
+// proxies cut streams.
 func (f *follower) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -74,10 +95,16 @@ func (f *follower) stream(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = response.Body.Close() }() // it was only read
-	before := f.last
-	err = f.read(response.Body, func() { silence.Reset(maxSilence) })
+	if media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); media != "text/event-stream" {
+		return fmt.Errorf("event stream of task %s: %w: the answer is %q", f.task, errNoStream, media)
+	}
+	heard := false
+	err = f.read(response.Body, func() {
+		heard = true
+		silence.Reset(maxSilence)
+	})
 	switch {
-	case f.done || f.last > before && retryable(err, true):
+	case f.done || heard && retryable(err, true):
 		return nil
 	case err != nil:
 		return fmt.Errorf("event stream of task %s: %w", f.task, err)

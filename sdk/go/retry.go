@@ -14,7 +14,7 @@ import (
 // not be twice (undo, actions), are tried again only where Graf cannot have begun:
 // after a refused connection and a 429.
 type Retry struct {
-	// Attempts is how often is tried in all; 0 is 5, 1 is never again.
+	// Attempts is how often is tried in all; 0 is 5, and 14 for Follow and Wait; 1 is never again.
 	Attempts int
 	// Base is the wait before the second try, which doubles with each up to Max; a
 	// random part of up to a half is left out. 0 are 200 ms and 10 s.

@@ -3,9 +3,13 @@ package graf
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/google/uuid"
 )
+
+// actionTime is the minute that Graf gives actions besides the wait, and some for the way.
+const actionTime = 75 * time.Second
 
 // Ended says whether a task in this status stays in it.
 func (s TaskStatus) Ended() bool {
@@ -102,7 +106,7 @@ func (c *Client) Wait(ctx context.Context, id uuid.UUID) (Task, error) {
 			return Task{}, err
 		}
 	}
-	return c.Task(ctx, id)
+	return c.patient().Task(ctx, id)
 }
 
 // DecideApproval approves or rejects what a task waits for. The same decision again
@@ -120,10 +124,13 @@ func (c *Client) Undo(ctx context.Context, id uuid.UUID, dryRun bool) (Undo, err
 }
 
 // Act reads or changes resources of the cluster, with the token of a running task.
-// What became of each action, a refusal included, is among the results.
+// What became of each action, a refusal included, is among the results. A try is given
+// the minute that Graf may take, and WaitSeconds, if [Options].Timeout is less.
 func (c *Client) Act(ctx context.Context, id uuid.UUID, request ActionRequest) (ActionResults, error) {
+	patient := *c
+	patient.timeout = max(c.timeout, actionTime+time.Duration(request.WaitSeconds)*time.Second)
 	var results ActionResults
-	return results, c.do(ctx, call{operation: operationPostTaskActions, arguments: []any{id}, body: request}, &results)
+	return results, patient.do(ctx, call{operation: operationPostTaskActions, arguments: []any{id}, body: request}, &results)
 }
 
 // ExplainPolicy tells what the policy says of an action or an execution, without

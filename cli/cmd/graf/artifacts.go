@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/google/uuid"
@@ -68,8 +69,11 @@ func choose(artifacts []graf.Artifact, wanted []string) ([]graf.Artifact, error)
 	return chosen, nil
 }
 
-// download downloads them, with the progress on a terminal.
+// download downloads them into a folder, which it makes where there is none, with the progress on a terminal.
 func (a *app) download(cmd *cobra.Command, client *graf.Client, artifacts []graf.Artifact, folder string) error {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return err
+	}
 	for _, artifact := range artifacts {
 		progress := func(received, size int64) {
 			if a.live && size > 0 {

@@ -77,7 +77,17 @@ func TestAnswers(t *testing.T) {
 			[]string{"undo", someID},
 			map[string]string{"POST " + task + "/undo": `{"undoId":"` + someID + `","status":"refused","reason":"changed since","resources":[` +
 				`{"resource":{"kind":"Node","name":"n1"},"operation":"restored","conflicts":[".spec"],"lost":["password"]}]}`},
-			exitError, "the undo was refused: changed since", "/undo {}",
+			exitConflict, "the undo was refused: changed since\nsee what is in its way: graf undo " + someID + " --dry-run", "/undo {}",
+		},
+		"undo would be refused": {
+			[]string{"undo", someID, "--dry-run"},
+			map[string]string{"POST " + task + "/undo": `{"undoId":"` + someID + `","status":"refused","reason":"changed since"}`},
+			exitConflict, "the undo was refused: changed since", `{"dryRun":true}`,
+		},
+		"undo failed": {
+			[]string{"undo", someID},
+			map[string]string{"POST " + task + "/undo": `{"undoId":"` + someID + `","status":"failed","reason":"no cluster"}`},
+			exitError, "the undo was failed: no cluster", "/undo {}",
 		},
 		"retry": {
 			[]string{"retry", someID, "--force", "--idempotency-key", "k"},
@@ -109,7 +119,10 @@ func TestAnswers(t *testing.T) {
 			[]string{"dlq", "replay", someID}, map[string]string{"POST /v1/codex/dead-letters/" + someID + "/replay": letter},
 			0, someID + " is dead", "POST",
 		},
-		"no such letter": {[]string{"dlq", "show", someID}, nil, exitNotFound, "Not Found", "GET"},
+		"no such letter":    {[]string{"dlq", "show", someID}, nil, exitNotFound, "Not Found\ngraf dlq list shows", "GET"},
+		"no letter to send": {[]string{"dlq", "replay", someID}, nil, exitNotFound, "Not Found\ngraf dlq list shows", "POST"},
+		"no such memory":    {[]string{"memory", "show", someID}, nil, exitNotFound, "Not Found\ngraf memory search TEXT finds", "GET"},
+		"no such task":      {[]string{"get", someID}, nil, exitNotFound, "Not Found\ngraf list shows", "GET"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file, asked := answering(t, test.answers)

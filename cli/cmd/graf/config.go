@@ -106,10 +106,15 @@ func (c config) write() error {
 }
 
 // current is the context in use. GRAF_URL and GRAF_TOKEN win over the file, but
-// not over --context.
+// not over --context. Another address takes nothing of the context: its token and
+// the addresses of functions are of another Graf.
 func (a *app) current() (profile, error) {
 	url, token := os.Getenv("GRAF_URL"), os.Getenv("GRAF_TOKEN")
-	if a.context == "" && url != "" && token != "" {
+	if a.context == "" && url != "" {
+		if token == "" {
+			return profile{}, usage("GRAF_URL is set without GRAF_TOKEN, and a context's token is for its own Graf alone\n" +
+				"set GRAF_TOKEN, too, or unset GRAF_URL")
+		}
 		return profile{URL: url, Token: token}, nil
 	}
 	kept, err := readConfig()
@@ -125,7 +130,7 @@ func (a *app) current() (profile, error) {
 		return profile{}, usage("there is no context %q\ngraf contexts lists those that there are", name)
 	}
 	if a.context == "" {
-		use.URL, use.Token = cmp.Or(url, use.URL), cmp.Or(token, use.Token)
+		use.Token = cmp.Or(token, use.Token)
 	}
 	return use, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ func usage(format string, arguments ...any) error {
 
 // errNoArtifact is a name that no artifact of the task has.
 var errNoArtifact = errors.New("the task has none of that name")
+
+// errUndoRefused is an undo that the cluster's state does not allow.
+var errUndoRefused = errors.New("the undo was refused")
 
 // endError is a watched task that has not succeeded; what became of it was shown.
 type endError struct{ task graf.Task }
@@ -85,6 +89,7 @@ var kinds = []struct {
 	next   string
 }{
 	{errNoArtifact, exitNotFound, ""},
+	{errUndoRefused, exitConflict, ""},
 	{graf.ErrNotFound, exitNotFound, "graf list shows the tasks that there are"},
 	{graf.ErrUnauthorized, exitRefused, "log in again with a token that Graf knows: graf login URL < token-file"},
 	{graf.ErrForbidden, exitRefused, "the policy or the token does not allow it: ask who runs Graf, or take another --context"},
@@ -93,6 +98,33 @@ var kinds = []struct {
 	{graf.ErrTooLarge, exitInvalid, "send less at once"},
 	{graf.ErrRateLimited, exitUnavailable, "wait a moment and try again"},
 	{graf.ErrUnavailable, exitUnavailable, "Graf may be starting or be in trouble: try again in a moment"},
+}
+
+// nextOf is what to do next where a refusal of this operation is not about a task.
+var nextOf = map[string]map[error]string{
+	"getMemory":    {graf.ErrNotFound: noMemory},
+	"forgetMemory": {graf.ErrNotFound: noMemory},
+	"getDeadLetter": {
+		graf.ErrNotFound: noLetter,
+	},
+	"replayDeadLetter": {
+		graf.ErrNotFound: noLetter,
+		graf.ErrConflict: "graf dlq show LETTER shows the state that it is in",
+	},
+	"decideApproval": {graf.ErrNotFound: "graf get TASK shows the approvals that it has"},
+}
+
+const (
+	noMemory = "graf memory search TEXT finds those that there are"
+	noLetter = "graf dlq list shows the dead letters that there are"
+)
+
+// next is what to do after a refusal of a kind, by what was asked.
+func next(err, kind error, usual string) string {
+	if problem, ok := errors.AsType[*graf.Problem](err); ok {
+		return cmp.Or(nextOf[problem.Operation][kind], usual)
+	}
+	return usual
 }
 
 // away says whether nobody answered at all.
@@ -111,11 +143,11 @@ func explain(ctx context.Context, err error) string {
 	case ctx.Err() != nil:
 		return "interrupted; the task goes on, if there is one: graf list"
 	case away(err):
-		return text + "\nis Graf running, and is this its address? graf contexts shows it; GRAF_URL overrides it"
+		return text + "\nis Graf running, and is this its address? graf contexts shows it; GRAF_URL and GRAF_TOKEN override it"
 	}
 	for _, kind := range kinds {
 		if errors.Is(err, kind.err) {
-			return strings.TrimSpace(text + "\n" + kind.next)
+			return strings.TrimSpace(text + "\n" + next(err, kind.err, kind.next))
 		}
 	}
 	if strings.HasPrefix(text, "unknown command") {

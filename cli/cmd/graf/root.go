@@ -103,7 +103,10 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 }
 
 // client is a client of the Graf in use.
-func (a *app) client() (*graf.Client, error) {
+func (a *app) client() (*graf.Client, error) { return a.clientTrying(graf.Retry{}) }
+
+// clientTrying is a client of the Graf in use, with its own tries.
+func (a *app) clientTrying(retry graf.Retry) (*graf.Client, error) {
 	if err := a.checkOutput(); err != nil {
 		return nil, err
 	}
@@ -113,6 +116,7 @@ func (a *app) client() (*graf.Client, error) {
 	}
 	options := use.options()
 	options.UserAgent = "graf-cli"
+	options.Retry = retry
 	client, err := graf.New(options)
 	if err != nil {
 		return nil, usage("%w", err)

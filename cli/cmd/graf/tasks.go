@@ -313,13 +313,24 @@ func (a *app) undoCommand() *cobra.Command {
 		if err := a.show(undo, func() error { return a.describeUndo(undo) }); err != nil {
 			return err
 		}
-		if undo.Status == graf.UndoStatusRefused || undo.Status == graf.UndoStatusFailed {
-			return fmt.Errorf("the undo was %s: %s", undo.Status, undo.Reason)
-		}
-		return nil
+		return undoError(id, undo, dryRun)
 	})
 	command.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be done")
 	return command
+}
+
+// undoError is an undo that did not come about, nil for another.
+func undoError(task uuid.UUID, undo graf.Undo, dryRun bool) error {
+	switch {
+	case undo.Status == graf.UndoStatusFailed:
+		return fmt.Errorf("the undo was %s: %s", undo.Status, undo.Reason)
+	case undo.Status != graf.UndoStatusRefused:
+		return nil
+	case dryRun:
+		return fmt.Errorf("%w: %s", errUndoRefused, undo.Reason)
+	default:
+		return fmt.Errorf("%w: %s\nsee what is in its way: graf undo %s --dry-run", errUndoRefused, undo.Reason, task)
+	}
 }
 
 func (a *app) describeUndo(undo graf.Undo) error {

@@ -19,6 +19,8 @@ const (
 	lookInterval = 500 * time.Millisecond
 	// drawInterval is between two pictures of the progress display.
 	drawInterval = 120 * time.Millisecond
+	// watchAttempts bridges about a minute in which Graf is away.
+	watchAttempts = 14
 )
 
 func (a *app) watchCommand() *cobra.Command {
@@ -57,7 +59,14 @@ func taskID(text string) (uuid.UUID, error) {
 
 // watch shows the task until it has ended; an end without success is an error.
 func (a *app) watch(ctx context.Context, client *graf.Client, id uuid.UUID) error {
-	w := &watcher{app: a, client: client, id: id}
+	w := &watcher{app: a, client: client, id: id, shown: map[string]bool{}}
+	if err := w.look(ctx); err != nil { // a task that does not exist is told at once, and so is a Graf that is away
+		return err
+	}
+	var err error
+	if w.client, err = a.clientTrying(graf.Retry{Attempts: watchAttempts}); err != nil {
+		return err
+	}
 	if err := w.run(ctx); err != nil {
 		return err
 	}
@@ -87,10 +96,6 @@ type came struct {
 }
 
 func (w *watcher) run(ctx context.Context) error {
-	w.shown = map[string]bool{}
-	if err := w.look(ctx); err != nil { // a task that does not exist is told at once
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events := make(chan came)

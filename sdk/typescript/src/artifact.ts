@@ -1,7 +1,7 @@
 import {createHash, type Hash} from 'node:crypto';
 import {open, type FileHandle} from 'node:fs/promises';
 import {basename} from 'node:path';
-import {ChangedError, GrafError, NoAnswerError} from './errors.js';
+import {ChangedError, CheckedError, GrafError, NoAnswerError} from './errors.js';
 import type {HTTP} from './http.js';
 import type {ArtifactDeclaration, Upload} from './types.js';
 
@@ -126,7 +126,10 @@ function hideAddress(error: unknown, what: string): unknown {
 /** The one upload that the answer to a declaration offers. */
 export function offered(uploads: readonly Upload[], name: string): Upload {
   const [upload] = uploads;
-  if (upload === undefined || uploads.length > 1) {
+  if (upload === undefined) {
+    throw new CheckedError(name);
+  }
+  if (uploads.length > 1) {
     throw new GrafError('postTaskEvents', 202, {
       detail: `artifact ${name}: ${uploads.length} uploads are offered, not 1`,
     });

@@ -181,7 +181,7 @@ export class Container {
   /**
    * Declares an artifact of the task and uploads it to object storage by the presigned
    * request that Graf answers with, which verifies its SHA-256. A file that changes
-   * meanwhile is a ChangedError.
+   * meanwhile is a ChangedError, and one that Graf has checked already a CheckedError.
    */
   async uploadArtifact(source: ArtifactSource, options: CallOptions = {}): Promise<Upload> {
     const content = await openContent(source);
@@ -224,7 +224,7 @@ export class Container {
     const url = this.#need('actionsURL', 'GRAF_ACTIONS_URL');
     const repeatable = request.dryRun === true || request.action === 'get' || request.action === 'diff';
     const call = {operation: 'postTaskActions', method: 'POST', url, body: request, repeatable} as const;
-    const patience = 1000 * (request.waitSeconds ?? 0);
+    const patience = 1000 * (60 + (request.waitSeconds ?? 0)); // Graf gives the work a minute besides the wait
     return this.#bounded(options, (signal) => this.#http.json({...call, patience}, {signal}));
   }
 

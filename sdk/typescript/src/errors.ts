@@ -98,3 +98,12 @@ export class ChangedError extends Error {
     super(`artifact ${file}: the file changed while it was uploaded`);
   }
 }
+
+/** What is to be uploaded is there already: Graf has checked the artifact of this event, and verified or rejected it. */
+export class CheckedError extends Error {
+  override readonly name = 'CheckedError';
+
+  constructor(file: string) {
+    super(`artifact ${file}: it was uploaded and checked already`);
+  }
+}

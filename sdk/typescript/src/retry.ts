@@ -6,7 +6,7 @@ import {GrafError, NoAnswerError} from './errors.js';
  * connection and a 429.
  */
 export interface Retry {
-  /** How often is tried in all; 5 if it is left out, 1 is never again. */
+  /** How often is tried in all; 5 if it is left out, and 14 to watch; 1 is never again. */
   attempts?: number;
   /** The milliseconds before the second try, which double with each; a random part of up to a half is left out. 200. */
   base?: number;
@@ -41,7 +41,7 @@ export async function again<T>(
   }
 }
 
-/** How long to wait after so many tries, in milliseconds; undefined to give up. */
+/** How long to wait after so many tries that brought nothing, in milliseconds; undefined to give up. */
 export function nextWait(retry: Retry, tries: number, error: unknown, repeatable: boolean): number | undefined {
   if (tries >= (retry.attempts ?? 5) || !mayTryAgain(error, repeatable)) {
     return undefined;
@@ -50,10 +50,7 @@ export function nextWait(retry: Retry, tries: number, error: unknown, repeatable
   if (asked > (retry.maxRetryAfter ?? 60_000)) {
     return undefined;
   }
-  if (tries === 0) {
-    return 0; // something came of the last one
-  }
-  const longest = Math.min((retry.base ?? 200) * 2 ** (tries - 1), retry.max ?? 10_000);
+  const longest = Math.min((retry.base ?? 200) * 2 ** Math.max(tries - 1, 0), retry.max ?? 10_000);
   return Math.max(asked, longest * (1 - Math.random() / 2));
 }
 

@@ -9,6 +9,9 @@ const maxLine = 16 * 2 ** 20;
 /** The longest that a stream may say nothing. Graf sends a comment at least every 15 s, unless it is set up otherwise. */
 const maxSilence = 90_000;
 
+/** How often is tried in a row unless it is said: that bridges about a minute with the usual waits. */
+const followAttempts = 14;
+
 /** Where a task's events are read, and by whom. */
 interface Source {
   http: HTTP;
@@ -25,15 +28,16 @@ interface Message {
 /**
  * Yields a task's events after the sequence number as they come, until the task has ended.
  * A stream that breaks off is opened again where it was; only tries in a row that bring
- * nothing are counted, so that it may last for days.
+ * nothing, not even a comment, are counted, so that it may last for days.
  */
 export async function* follow(source: Source, after: number): AsyncGenerator<TaskEvent, void, undefined> {
   let last = after;
   let tries = 0;
+  const retry = {...source.http.retry, attempts: source.http.retry.attempts ?? followAttempts};
   for (;;) {
-    const before = last;
+    let heard = false;
     try {
-      for await (const {event, data} of stream(source, last)) {
+      for await (const {event, data} of stream(source, last, () => (heard = true))) {
         if (event === 'end') {
           return;
         }
@@ -45,8 +49,8 @@ export async function* follow(source: Source, after: number): AsyncGenerator<Tas
       }
     } catch (error) {
       source.signal?.throwIfAborted();
-      tries = last > before ? 0 : tries + 1;
-      const wait = nextWait(source.http.retry, tries, error, true);
+      tries = heard ? 0 : tries + 1; // a quiet task says no more than comments, and proxies cut streams
+      const wait = nextWait(retry, tries, error, true);
       if (wait === undefined) {
         throw error;
       }
@@ -55,8 +59,12 @@ export async function* follow(source: Source, after: number): AsyncGenerator<Tas
   }
 }
 
-/** Opens the stream once and reads it, until it breaks off with a NoAnswerError. */
-async function* stream({http, url, signal}: Source, last: number): AsyncGenerator<Message, never, undefined> {
+/** Opens the stream once and reads it, calling heard at each line, until it breaks off with a NoAnswerError. */
+async function* stream(
+  {http, url, signal}: Source,
+  last: number,
+  heard: () => void,
+): AsyncGenerator<Message, never, undefined> {
   const token = await http.token();
   const bound = new Bound(signal);
   const listen = (): void => bound.set(maxSilence, 'the event stream is silent');
@@ -66,7 +74,11 @@ async function* stream({http, url, signal}: Source, last: number): AsyncGenerato
     listen();
     const call = {operation: 'listTaskEvents', method: 'GET', url, headers} as const;
     const response = await http.send(call, token, undefined, bound.signal);
-    for await (const message of messages(lines(response.body ?? [], listen))) {
+    const type = response.headers.get('Content-Type') ?? '';
+    if (!type.startsWith('text/event-stream')) {
+      throw new Error(`the answer is no event stream but ${JSON.stringify(type)}`);
+    }
+    for await (const message of messages(lines(response.body ?? [], listen), heard)) {
       bound.unset(); // whoever reads the events may take their time
       yield message;
       listen();
@@ -79,11 +91,12 @@ async function* stream({http, url, signal}: Source, last: number): AsyncGenerato
   }
 }
 
-/** Puts lines together to server-sent events (WHATWG HTML, section 9.2); comments are left out. */
-async function* messages(from: AsyncIterable<string>): AsyncGenerator<Message, void, undefined> {
+/** Puts lines, calling heard at each, together to server-sent events (WHATWG HTML, 9.2); comments are left out. */
+async function* messages(from: AsyncIterable<string>, heard: () => void): AsyncGenerator<Message, void, undefined> {
   let event = '';
   let data: string[] = [];
   for await (const line of from) {
+    heard();
     const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/su.exec(line) ?? [];
     if (line === '') {
       if (event !== '' || data.length > 0) {

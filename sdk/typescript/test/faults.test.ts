@@ -5,7 +5,16 @@ import {mkdtemp, rm, truncate, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {test, type TestContext} from 'node:test';
-import {ChangedError, Client, Container, GrafError, NoAnswerError, type Event, type HTTPOptions} from '@graf-run/graf';
+import {
+  ChangedError,
+  CheckedError,
+  Client,
+  Container,
+  GrafError,
+  NoAnswerError,
+  type Event,
+  type HTTPOptions,
+} from '@graf-run/graf';
 import {all, answer, environment, nobody, serve, type Handler} from './servers.js';
 
 const taskId = '01a20166-f6cc-7a28-92b0-336bb92b506e';
@@ -88,6 +97,12 @@ test('an action that changes something is not tried again where it may have been
   );
 });
 
+test('actions are given the time that Graf may take', async (t) => {
+  const late: Handler = (_, response) => void setTimeout(() => answer(response, 200, {results: []}), 300);
+  const {container: c} = await container(t, late, {timeout: 50});
+  await c.act({action: 'apply', manifests: []});
+});
+
 test('reports keep their order, also past one that fails', async (t) => {
   const {container: c, requests} = await container(t, (request, response) => {
     if (request.body.includes('"bad"')) {
@@ -165,12 +180,31 @@ test('live events are resumed where they broke off, each yielded once', async (t
     [undefined, '2', '2'],
   );
   await assert.rejects(all(client.watch(taskId)), NoAnswerError);
-  assert.equal(requests.length, 8, 'five tries in a row that bring nothing are the last');
+  assert.equal(requests.length, 17, '14 tries in a row that bring nothing are the last');
+});
+
+const live = {'Content-Type': 'text/event-stream'};
+
+test('a quiet task is watched however often its stream is cut after a comment', async (t) => {
+  let streams = 0;
+  const {url} = await serve(t, (_, response) => {
+    const text = ++streams < 20 ? ': Graf is here\n' : 'event: end\ndata: {}\n\n';
+    response.writeHead(200, live).end(text);
+  });
+  const client = new Client({url, token: 'recorded', ...quick});
+  assert.deepEqual(await all(client.watch(taskId)), []);
+  assert.equal(streams, 20);
+});
+
+test('an answer that is no stream is an error', async (t) => {
+  const {url} = await serve(t, (_, response) => answer(response, 200, {events: []}));
+  const client = new Client({url, token: 'recorded', ...quick});
+  await assert.rejects(all(client.watch(taskId)), /no event stream but "application\/json"/u);
 });
 
 test('a stream that brings something is opened again, however few tries there are', async (t) => {
   const streams = ['event: hello\n\ndata: {"sequence":1}\n\n', 'data: {"sequence":2}\n\n', 'event: end\ndata: {}\n\n'];
-  const {url} = await serve(t, (_, response) => void response.writeHead(200).end(streams.shift()));
+  const {url} = await serve(t, (_, response) => void response.writeHead(200, live).end(streams.shift()));
   const client = new Client({url, token: 'recorded', retry: {attempts: 1}});
   const events = await all(client.watch(taskId));
   assert.deepEqual(
@@ -183,7 +217,7 @@ test('who stops watching closes the stream', async (t) => {
   let closed = false;
   const {url} = await serve(t, (_, response) => {
     response.on('close', () => (closed = true));
-    response.writeHead(200).write('data: {"sequence":1}\n\n');
+    response.writeHead(200, live).write('data: {"sequence":1}\n\n');
   });
   const client = new Client({url, token: 'recorded', ...quick});
   for await (const event of client.watch(taskId)) {
@@ -264,6 +298,12 @@ test('a file that changes while it is uploaded is told', async (t) => {
     });
     await assert.rejects(c.uploadArtifact({path}), ChangedError);
   }
+});
+
+test('what Graf has checked is not uploaded again', async (t) => {
+  const {container: c, requests} = await container(t, take);
+  await assert.rejects(c.uploadArtifact({name: 'x', content: 'y', eventId: 'e'}), CheckedError);
+  assert.equal(requests.length, 1);
 });
 
 test('no error shows the token or a presigned address', async (t) => {
