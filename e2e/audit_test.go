@@ -110,11 +110,12 @@ func (s *system) awaitQuiet(t *testing.T) {
 }
 
 // checkNoDeadLetters looks for dead letters of events since the test began. An earlier test's may become one only now: the
-// Broker tries for over a minute to deliver what was under way to a Trigger that was taken away.
+// Broker tries for over a minute to deliver what was under way to a Trigger that was taken away. Letters that were for no
+// destination are of such a Trigger, which the dispatcher may deliver to for a moment after it is gone.
 func (s *system) checkNoDeadLetters(t *testing.T) {
 	t.Helper()
 	rows, err := s.pool.Query(within(t), `SELECT type || ' to ' || destination || ': ' || error FROM codex_dead_letters
-WHERE coalesce((event->>'time')::timestamptz, created_at) > $1 AND type NOT LIKE 'dev.graf.e2e.%'`, s.started)
+WHERE coalesce((event->>'time')::timestamptz, created_at) > $1 AND type NOT LIKE 'dev.graf.e2e.%' AND destination <> ''`, s.started)
 	must(t, err)
 	letters, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	must(t, err)
