@@ -234,6 +234,22 @@ func TestAddWhenFull(t *testing.T) {
 	}
 }
 
+// An event that no request has room for is refused, and keeps no other from being sent.
+func TestAddTooLarge(t *testing.T) {
+	t.Parallel()
+	c := &callback{}
+	s, sender := setup(t, c)
+	s.limit = 4 << 20
+	for size, want := range map[int]error{maxBatchBytes: ErrTooLarge, maxBatchBytes / 2: nil} {
+		if err := s.Add(Event{ID: fmt.Sprint(size), Type: "log", Content: strings.Repeat("x", size)}); !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	if err := sender.Drain(t.Context(), s); err != nil || len(c.ids) != 1 || s.Waiting() != 0 {
+		t.Errorf("%v came, %d wait: %v", c.ids, s.Waiting(), err)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	if _, err := Open("/no/such/folder", 1); err == nil {
