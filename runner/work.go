@@ -64,7 +64,7 @@ func (w *work) open(ctx context.Context) error {
 	}
 	seed := func() error { return nil }
 	if c.Manifests != "" && contract.ManifestsFolder != "" {
-		seed = func() error { return workfolder.Seed(contract.ManifestsFolder, filepath.Join(c.Folder, c.Manifests)) }
+		seed = func() error { return workfolder.Seed(contract.ManifestsFolder, c.Folder, c.Manifests) }
 	}
 	if c.Repository.URL == "" { // what is in the folder is then no change
 		if err := seed(); err != nil {
