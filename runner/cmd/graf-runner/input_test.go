@@ -90,6 +90,18 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+// TestNoHeartbeat: 0 is never, and so is less.
+func TestNoHeartbeat(t *testing.T) {
+	t.Parallel()
+	for _, every := range []string{"0", "-1s"} {
+		c := newCallback(t)
+		got := run(t, task(t, c.URL), nil, "--heartbeat", every, "--", "true")
+		if got.code != 0 || len(c.of(api.EventTypeHeartbeat)) > 0 {
+			t.Errorf("%s: code %d: %s", every, got.code, got.stderr)
+		}
+	}
+}
+
 // TestCallbackIsAway from start to end: the agent is not stopped, and the end does not wait for ever.
 func TestCallbackIsAway(t *testing.T) {
 	t.Parallel()
