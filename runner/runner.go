@@ -48,7 +48,7 @@ type Config struct {
 	// Flush.
 	Artifacts     []string
 	ArtifactsTime time.Duration
-	// Heartbeat is how often the task hears that its agent lives; 0 is never. Each one
+	// Heartbeat is how often the task hears that its agent lives; 0 or less is never. Each one
 	// wakes the callback function, should it be at zero.
 	Heartbeat time.Duration
 	// SpoolFolder and SpoolLimit, in bytes, are of the events that wait.
@@ -420,7 +420,7 @@ func (r *runner) add(kind string, content, snapshot any) {
 	case kind == "completed" || kind == "failed":
 		r.last = &e
 	case r.dropped.Add(1) == 1:
-		r.log.Warn("events are lost: there is no room for them", "error", err)
+		r.log.Warn("events are lost", "error", err)
 	}
 }
 
@@ -440,7 +440,7 @@ func (r *runner) masked(content any) any {
 // beat reports now and then that the agent lives, until the function it returns is
 // called.
 func (r *runner) beat() (stop func()) {
-	if r.config.Heartbeat == 0 {
+	if r.config.Heartbeat <= 0 {
 		return func() {}
 	}
 	done := make(chan struct{})
