@@ -48,7 +48,7 @@ type Config struct {
 	// Flush.
 	Artifacts     []string
 	ArtifactsTime time.Duration
-	// Heartbeat is how often the task hears that its agent lives; 0 is never. Each one
+	// Heartbeat is how often the task hears that its agent lives; 0 or less is never. Each one
 	// wakes the callback function, should it be at zero.
 	Heartbeat time.Duration
 	// SpoolFolder and SpoolLimit, in bytes, are of the events that wait.
@@ -105,7 +105,11 @@ type state struct {
 	sync.Mutex
 	session, summary string
 	usage            agent.Usage
-	failure          *agent.Failure
+	// priced is what parts of the present try's usage cost; overspent says that the
+	// budget allows no more.
+	priced    float64
+	overspent bool
+	failure   *agent.Failure
 	// outcome is what completed tells besides: where the work went.
 	outcome map[string]any
 }
@@ -155,6 +159,7 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 
 // run starts the agent, again if that may help, and reports its end.
 func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc, program agent.Agent) int {
+	whole := ctx
 	ctx, stop := r.bounded(ctx)
 	defer stop()
 	if !r.speaksForItself() {
@@ -171,11 +176,15 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc, progra
 		return r.end(process.End{}, failure)
 	}
 	for try := 1; ; try++ {
-		end, err := r.once(ctx, cancel, program)
+		end, err := r.once(ctx, program)
+		if end.Stopped != nil {
+			cancel(end.Stopped) // what is left is to be short
+		}
 		failure := r.judge(end, err)
 		if failure == nil || !r.again(ctx, try, failure) {
-			failure = work.finish(ctx, end, failure)
-			r.uploadArtifacts(ctx)
+			// The deadline is the agent's: one that ended by itself has kept it.
+			failure = work.finish(whole, end, failure)
+			r.uploadArtifacts(whole)
 			code := r.end(end, failure)
 			if errors.Is(err, process.ErrStart) {
 				code = exitNotStarted
@@ -193,8 +202,11 @@ func (r *runner) bounded(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithDeadlineCause(ctx, r.contract.Deadline, errDeadline)
 }
 
-// once runs the agent once.
-func (r *runner) once(ctx context.Context, cancel context.CancelCauseFunc, program agent.Agent) (process.End, error) {
+// once runs the agent once. What is over the budget ends the agent, and nothing else:
+// one that has ended by itself meanwhile has used its budget up.
+func (r *runner) once(ctx context.Context, program agent.Agent) (process.End, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	task := agent.Task{
 		Prompt: r.contract.Prompt + r.filesNote(), Arguments: r.config.Arguments, Model: r.config.Model, Session: r.sessionID(),
 		Environment: lookUp(r.config.Environment),
@@ -273,14 +285,28 @@ func (r *runner) take(out *output, said agent.Report, cancel context.CancelCause
 	}
 	usage := *said.Usage
 	var err error
-	if usage.USD, err = r.config.Prices.cost(usage); err != nil && r.contract.Budget.USD > 0 {
+	if usage.USD, err = r.config.Prices.cost(usage); err != nil && r.contract.Budget.USD > 0 && !usage.Part {
+		r.state.overspent = true
 		cancel(fmt.Errorf("%w: what was used has no known price: %w", errBudget, err))
 	}
+	usage.USD = r.state.notYet(usage)
 	r.state.usage = r.state.usage.Add(usage)
 	r.report("usage", usage)
 	if over := r.contract.Budget.spent(r.state.usage); over != "" {
+		r.state.overspent = true
 		cancel(fmt.Errorf("%w: %s", errBudget, over))
 	}
+}
+
+// notYet is the cost of a usage without that of the parts that were counted before.
+func (s *state) notYet(usage agent.Usage) float64 {
+	if usage.Part {
+		s.priced += usage.USD
+		return usage.USD
+	}
+	rest := max(usage.USD-s.priced, 0)
+	s.priced = 0
+	return rest
 }
 
 // progress reports what the agent did, with a line for people.
@@ -302,7 +328,7 @@ func (r *runner) sessionID() string {
 func (r *runner) forgetFailure() {
 	r.state.Lock()
 	defer r.state.Unlock()
-	r.state.failure = nil
+	r.state.failure, r.state.priced = nil, 0
 }
 
 // judge tells why a try failed, nil if it did not.
@@ -332,10 +358,10 @@ func (r *runner) judge(end process.End, err error) *agent.Failure {
 // go better, the agent can go on with what it did, and there is time.
 func (r *runner) again(ctx context.Context, try int, failure *agent.Failure) bool {
 	r.state.Lock()
-	session := r.state.session
+	session, overspent := r.state.session, r.state.overspent
 	r.state.Unlock()
 	mayPass := failure.Class == agent.ClassQuota || failure.Class == agent.ClassInfrastructure
-	if !mayPass || session == "" || try >= r.config.Tries {
+	if !mayPass || overspent || session == "" || try >= r.config.Tries {
 		return false
 	}
 	wait := max(failure.RetryAfter, time.Second<<min(try-1, 8))
@@ -424,7 +450,7 @@ func (r *runner) add(kind string, content, snapshot any) {
 	case kind == "completed" || kind == "failed":
 		r.last = &e
 	case r.dropped.Add(1) == 1:
-		r.log.Warn("events are lost: there is no room for them", "error", err)
+		r.log.Warn("events are lost", "error", err)
 	}
 }
 
@@ -444,7 +470,7 @@ func (r *runner) masked(content any) any {
 // beat reports now and then that the agent lives, until the function it returns is
 // called.
 func (r *runner) beat() (stop func()) {
-	if r.config.Heartbeat == 0 {
+	if r.config.Heartbeat <= 0 {
 		return func() {}
 	}
 	done := make(chan struct{})

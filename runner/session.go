@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/graf-run/graf/runner/agent"
 )
 
@@ -82,8 +84,13 @@ func (f *follower) open() *os.File {
 	if name == "" {
 		return nil
 	}
-	file, err := os.Open(name)
+	// It is the agent's, who may have made it a pipe: that would wait for a writer.
+	file, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
+		return nil
+	}
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		_ = file.Close() // nothing was read
 		return nil
 	}
 	return file

@@ -64,7 +64,7 @@ func (w *work) open(ctx context.Context) error {
 	}
 	seed := func() error { return nil }
 	if c.Manifests != "" && contract.ManifestsFolder != "" {
-		seed = func() error { return workfolder.Seed(contract.ManifestsFolder, filepath.Join(c.Folder, c.Manifests)) }
+		seed = func() error { return workfolder.Seed(contract.ManifestsFolder, c.Folder, c.Manifests) }
 	}
 	if c.Repository.URL == "" { // what is in the folder is then no change
 		if err := seed(); err != nil {
@@ -124,6 +124,7 @@ func (w *work) look() {
 // not fail. It returns the failure of the whole.
 func (w *work) finish(ctx context.Context, end process.End, failure *agent.Failure) *agent.Failure {
 	defer w.close()
+	whole := ctx // tells why it failed; the bound below does not
 	if ctx.Err() != nil || end.Stopped != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastLook)
@@ -137,7 +138,7 @@ func (w *work) finish(ctx context.Context, end process.End, failure *agent.Failu
 	switch {
 	case failure != nil || err == nil:
 	case w.repository.Cloned():
-		return w.failure(ctx, err)
+		return w.failure(whole, err)
 	default:
 		w.r.log.Warn("the repository in the working folder cannot be read", "error", err)
 	}

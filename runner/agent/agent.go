@@ -84,6 +84,9 @@ type Usage struct {
 	Reasoning int64  `json:"reasoningTokens"`
 	// USD is what it cost, if the agent or a price list says so.
 	USD float64 `json:"usd,omitempty"`
+	// Part says that the agent tells at its end, in the usage that is no part, what all
+	// of it cost, this included.
+	Part bool `json:"-"`
 }
 
 // maxFigure is the most tokens that Graf takes at once.
@@ -111,6 +114,15 @@ func (u Usage) Add(other Usage) Usage {
 	u.Output += other.Output
 	u.Reasoning += other.Reasoning
 	u.USD += other.USD
+	return u
+}
+
+// without is what of the usage is not in another; its cost stays.
+func (u Usage) without(other Usage) Usage {
+	u.Input = max(u.Input-other.Input, 0)
+	u.Cached = min(max(u.Cached-other.Cached, 0), u.Input)
+	u.Output = max(u.Output-other.Output, 0)
+	u.Reasoning = max(u.Reasoning-other.Reasoning, 0)
 	return u
 }
 

@@ -12,11 +12,15 @@ import (
 type claude struct {
 	// model is the one that the session began with: its end does not name it.
 	model string
+	// counted are the usages of messages by their ids: each is told with every block of
+	// its message, and grows. all is their sum.
+	counted map[string]Usage
+	all     Usage
 }
 
 // Start implements Agent.
 func (c *claude) Start(task Task) Invocation {
-	c.model = task.Model
+	c.model, c.counted, c.all = task.Model, map[string]Usage{}, Usage{}
 	args := []string{
 		"claude", "--print", "--output-format", "stream-json", "--verbose",
 		// The container is the sandbox, and nobody is there to be asked.
@@ -49,17 +53,28 @@ type claudeEvent struct {
 	IsError   bool   `json:"is_error"`
 	Result    string `json:"result"`
 	// Errors are told in place of a result.
-	Errors []string `json:"errors"`
-	Cost   float64  `json:"total_cost_usd"`
-	Usage  struct {
-		Input       int64 `json:"input_tokens"`
-		CacheRead   int64 `json:"cache_read_input_tokens"`
-		CacheCreate int64 `json:"cache_creation_input_tokens"`
-		Output      int64 `json:"output_tokens"`
-	} `json:"usage"`
+	Errors  []string    `json:"errors"`
+	Cost    float64     `json:"total_cost_usd"`
+	Usage   claudeUsage `json:"usage"`
 	Message struct {
+		ID      string          `json:"id"`
+		Model   string          `json:"model"`
+		Usage   claudeUsage     `json:"usage"`
 		Content json.RawMessage `json:"content"`
 	} `json:"message"`
+}
+
+type claudeUsage struct {
+	Input       int64 `json:"input_tokens"`
+	CacheRead   int64 `json:"cache_read_input_tokens"`
+	CacheCreate int64 `json:"cache_creation_input_tokens"`
+	Output      int64 `json:"output_tokens"`
+}
+
+func (u claudeUsage) usage(model string, cost float64) Usage {
+	return Usage{
+		Model: model, Input: u.Input + u.CacheRead + u.CacheCreate, Cached: u.CacheRead, Output: u.Output, USD: cost,
+	}.bounded()
 }
 
 type claudeBlock struct {
@@ -86,12 +101,36 @@ func (c *claude) Read(line string) []Report {
 		return []Report{{
 			Type: Progress, Content: map[string]any{"kind": "session", "session": e.SessionID, "model": e.Model}, Session: e.SessionID,
 		}}
-	case "assistant", "user":
+	case "assistant":
+		return append(readBlocks(e.Message.Content), c.count(e)...)
+	case "user":
 		return readBlocks(e.Message.Content)
 	case "result":
-		return e.end(c.model)
+		return e.end(e.Usage.usage(c.model, e.Cost).without(c.all))
 	}
 	return nil
+}
+
+// count tells what a message used that was not told before.
+func (c *claude) count(e claudeEvent) []Report {
+	if e.Message.ID == "" {
+		return nil
+	}
+	if c.counted == nil {
+		c.counted = map[string]Usage{}
+	}
+	model := e.Message.Model
+	if model == "" {
+		model = c.model
+	}
+	more := e.Message.Usage.usage(model, 0).without(c.counted[e.Message.ID])
+	if more.Tokens() == 0 {
+		return nil
+	}
+	c.counted[e.Message.ID] = c.counted[e.Message.ID].Add(more)
+	c.all = c.all.Add(more)
+	more.Part = true
+	return []Report{{Usage: &more}}
 }
 
 func readBlocks(content json.RawMessage) []Report {
@@ -118,11 +157,8 @@ func readBlocks(content json.RawMessage) []Report {
 	return reports
 }
 
-func (e claudeEvent) end(model string) []Report {
-	usage := Usage{
-		Model: model, Input: e.Usage.Input + e.Usage.CacheRead + e.Usage.CacheCreate, Cached: e.Usage.CacheRead,
-		Output: e.Usage.Output, USD: e.Cost,
-	}.bounded()
+// end tells how it ended, and what was used that no message has told.
+func (e claudeEvent) end(usage Usage) []Report {
 	report := Report{Session: e.SessionID, Usage: &usage}
 	if !e.IsError && e.Subtype == "success" {
 		report.Summary = clip(e.Result)

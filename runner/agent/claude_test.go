@@ -29,16 +29,19 @@ func TestClaudeReads(t *testing.T) {
 	said := func(text string) Report {
 		return Report{Type: Progress, Summary: text, Content: map[string]any{"kind": "message", "text": text}}
 	}
+	used := func(input, output int64) Report {
+		return Report{Usage: &Usage{Model: "claude-sonnet-4-5", Input: input, Output: output, Part: true}}
+	}
 	want := []Report{
 		{Type: Progress, Session: session, Content: map[string]any{"kind": "session", "session": session, "model": "claude-sonnet-4-5"}},
-		said("I write the greeting."),
+		said("I write the greeting."), used(4, 1),
 		{Type: Progress, Content: map[string]any{
 			"kind": "tool", "tool": "Bash", "input": `{"command":"echo hello > hello.txt","description":"Write the greeting"}`,
-		}},
+		}}, used(0, 59), // the same message, of which more is written
 		{Type: Progress, Content: map[string]any{"kind": "toolResult", "output": `"bash: hello.txt: Permission denied"`, "failed": true}},
-		said("The greeting is there."),
+		said("The greeting is there."), used(6, 8),
 		{Session: session, Summary: "The greeting is there.", Usage: &Usage{
-			Model: "claude-sonnet-4-5", Input: 1010, Cached: 700, Output: 68, USD: 0.0123,
+			Model: "claude-sonnet-4-5", Input: 1000, Cached: 700, USD: 0.0123, // the rest, and what all of it cost
 		}},
 	}
 	if got := readFile(t, &claude{}, "claude.jsonl"); !reflect.DeepEqual(got, want) {

@@ -6,7 +6,9 @@ package mask
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/graf-run/graf/shared/redact"
@@ -21,7 +23,7 @@ type Mask struct{ values *strings.Replacer }
 
 // New makes a mask of secret values.
 func New(secrets ...string) *Mask {
-	var pairs []string
+	written := map[string]bool{}
 	for _, secret := range secrets {
 		// Output is read by lines, so what has several is looked for by line.
 		for line := range strings.Lines(secret) {
@@ -29,13 +31,18 @@ func New(secrets ...string) *Mask {
 			if len(line) < minLength {
 				continue
 			}
-			for _, written := range encodings(line) {
-				pairs = append(pairs, written, redact.Mark)
+			for _, text := range encodings(line) {
+				written[text] = true
 			}
 		}
 		if len(secret) >= minLength {
-			pairs = append(pairs, base64.StdEncoding.EncodeToString([]byte(secret)), redact.Mark)
+			written[base64.StdEncoding.EncodeToString([]byte(secret))] = true
 		}
+	}
+	var pairs []string
+	// The first that fits is replaced: of one that begins with another nothing may be left.
+	for _, text := range slices.SortedFunc(maps.Keys(written), func(a, b string) int { return len(b) - len(a) }) {
+		pairs = append(pairs, text, redact.Mark)
 	}
 	return &Mask{strings.NewReplacer(pairs...)}
 }
@@ -99,9 +106,12 @@ func (s *Stream) Line(line string) string {
 }
 
 func encodings(secret string) []string {
+	// Of a secret with something behind it, such as a newline, whole groups of 3 bytes are written the same.
+	groups := []byte(secret[:len(secret)/3*3])
 	return []string{
 		secret, inJSON(secret, false), inJSON(secret, true), url.QueryEscape(secret),
 		base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
+		base64.StdEncoding.EncodeToString(groups), base64.RawURLEncoding.EncodeToString(groups),
 	}
 }
 

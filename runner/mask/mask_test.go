@@ -30,3 +30,31 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// A secret that is the beginning of another leaves nothing of it, in whatever order they come.
+func TestTextOfOverlapping(t *testing.T) {
+	t.Parallel()
+	const short, long = "hidden-value", "hidden-value-and-more"
+	for _, secrets := range [][]string{{short, long}, {long, short}} {
+		if got := New(secrets...).Text("a " + long + " b " + short + " c"); strings.Contains(got, "more") || strings.Contains(got, "hidden") {
+			t.Errorf("%q: %q", secrets, got)
+		}
+	}
+}
+
+// What a shell encodes has a newline at its end.
+func TestTextInBase64(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"secret", "secret7", "secret78", "secret???", "secret>>>>"} {
+		m := New(secret)
+		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawURLEncoding} {
+			for _, behind := range []string{"", "\n", "\r\n", "more"} {
+				said := encoding.EncodeToString([]byte(secret + behind))
+				groups := encoding.EncodeToString([]byte(secret[:len(secret)/3*3]))
+				if got := m.Text("before " + said); !strings.HasPrefix(got, "before ") || strings.Contains(got, groups) {
+					t.Errorf("%q with %q: %q", secret, behind, got)
+				}
+			}
+		}
+	}
+}

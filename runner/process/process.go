@@ -79,15 +79,13 @@ func Run(ctx context.Context, c Command) (End, error) {
 	ended := make(chan struct{})
 	var end End
 	var watch sync.WaitGroup
-	watch.Go(func() { end.Stopped, end.Killed = stop(ctx, cmd.Process.Pid, c.Grace, ended) })
+	rest := &ending{group: cmd.Process.Pid, grace: c.Grace, told: map[int]bool{}}
+	watch.Go(func() { end.Stopped, end.Killed = rest.stop(ctx, cmd.Process, ended) })
 	watch.Go(func() { reap(cmd.Process.Pid, ended) })
 	err := cmd.Wait()
 	close(ended)
 	watch.Wait()
-	if end.Stopped != nil {
-		c.Grace = 0 // it was over already
-	}
-	killRest(cmd.Process.Pid, c.Grace)
+	rest.killRest()
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok {
 		return end, fmt.Errorf("wait for the agent: %w", err)
@@ -99,43 +97,77 @@ func Run(ctx context.Context, c Command) (End, error) {
 	return end, nil
 }
 
+// ending is how a group, and what has left it, is told to end.
+type ending struct {
+	group int
+	grace time.Duration
+	// until is when the grace is over, told those outside the group that have been told:
+	// a second SIGTERM makes some programs end at once.
+	until time.Time
+	told  map[int]bool
+}
+
 // stop ends the group when the context is done before the program is.
-func stop(ctx context.Context, group int, grace time.Duration, ended <-chan struct{}) (cause error, killed bool) { //nolint:revive // the cause is no error of this
+func (e *ending) stop(ctx context.Context, program *os.Process, ended <-chan struct{}) (cause error, killed bool) { //nolint:revive // the cause is no error of this
 	select {
 	case <-ended:
 		return nil, false
 	case <-ctx.Done():
 	}
-	_ = syscall.Kill(-group, syscall.SIGTERM) // it may have ended by now
+	if errors.Is(program.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+		<-ended // it ended by itself: only its output was still read
+		return nil, false
+	}
+	e.terminate(adopted(e.group))
 	select {
 	case <-ended:
 		return context.Cause(ctx), false
-	case <-time.After(grace):
+	case <-time.After(e.grace):
 	}
-	_ = syscall.Kill(-group, syscall.SIGKILL)
+	e.kill(adopted(e.group))
 	return context.Cause(ctx), true
 }
 
-// killRest ends what outlived the program: the rest of its group, and the orphans
-// that came to this process. What starts others meanwhile is met in the next round.
-func killRest(group int, grace time.Duration) {
-	signal, until := syscall.SIGTERM, time.Now().Add(grace)
+// terminate sends SIGTERM to the group, the first time, and to orphans outside it that
+// have not got it.
+func (e *ending) terminate(orphans []int) {
+	if e.until.IsZero() {
+		e.until = time.Now().Add(e.grace)
+		_ = syscall.Kill(-e.group, syscall.SIGTERM) // it may have ended by now
+	}
+	for _, pid := range orphans {
+		if group, err := syscall.Getpgid(pid); err == nil && group != e.group && !e.told[pid] {
+			e.told[pid] = true
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+	}
+}
+
+func (e *ending) kill(orphans []int) {
+	_ = syscall.Kill(-e.group, syscall.SIGKILL) // either may have ended by now
+	for _, pid := range orphans {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// killRest ends what outlived the program within what is left of the grace: the rest
+// of its group, and the orphans that came to this process. What starts others
+// meanwhile is met in the next round.
+func (e *ending) killRest() {
 	for {
-		if time.Now().After(until) {
-			signal = syscall.SIGKILL
-		}
-		rest := adopted(group)
-		inGroup := syscall.Kill(-group, signal) == nil
-		for _, pid := range rest {
-			_ = syscall.Kill(pid, signal)
-		}
-		collect(rest)
+		rest := adopted(e.group)
+		inGroup := syscall.Kill(-e.group, syscall.Signal(0)) == nil
 		if len(rest) == 0 && !inGroup {
 			return
 		}
-		if signal == syscall.SIGKILL && time.Since(until) > pipesStay {
-			return // in the kernel, which nothing ends
+		e.terminate(rest)
+		if over := time.Since(e.until); over > 0 {
+			e.kill(rest)
+			if over > pipesStay {
+				return // in the kernel, which nothing ends
+			}
 		}
+		collect(rest)
 		time.Sleep(5 * time.Millisecond)
 	}
 }

@@ -137,6 +137,30 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
+// TestTerminatedOnce: what has left the group gets one SIGTERM, and its grace, on a natural end as on a stop.
+func TestTerminatedOnce(t *testing.T) {
+	t.Parallel()
+	const daemon = `(setsid sh -c 'trap "echo told >> LOG; sleep 0.1; echo done >> LOG; exit" TERM; : > READY; while :; do sleep 0.01; done' &) ; until test -e READY; do sleep 0.01; done`
+	for name, c := range map[string]struct {
+		script string
+		after  time.Duration
+	}{
+		"natural end": {script: daemon},
+		"stop":        {script: daemon + "; exec sleep 60", after: 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := t.TempDir()
+			log := filepath.Join(folder, "log")
+			script := strings.NewReplacer("LOG", log, "READY", filepath.Join(folder, "ready")).Replace(c.script)
+			got := elsewhere(t, script, c.after)
+			if text, err := os.ReadFile(log); err != nil || string(text) != "told\ndone\n" {
+				t.Errorf("%q, %v; %+v", text, err, got)
+			}
+		})
+	}
+}
+
 // elsewhere runs a script in a process of its own.
 func elsewhere(t *testing.T, script string, after time.Duration) result {
 	t.Helper()

@@ -9,9 +9,13 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/graf-run/graf/shared/problem"
 )
 
 var (
@@ -140,19 +144,23 @@ func (s *Sender) try(ctx context.Context, lines []byte) (wait time.Duration, err
 	if err != nil {
 		return 0, fmt.Errorf("read the answer: %w", err)
 	}
-	return retryAfter(response.Header), judge(response.StatusCode, answer)
+	return retryAfter(response.Header), judge(response, answer)
 }
 
 // judge tells by the status whether a request was taken, is to be sent again, or is
 // of no use.
-func judge(status int, answer []byte) error {
+func judge(response *http.Response, answer []byte) error {
+	status := response.StatusCode
 	if status >= 200 && status < 300 {
 		return nil
 	}
 	err := fmt.Errorf("status %d: %s", status, clip(bytes.TrimSpace(answer)))
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusGone:
-		return fmt.Errorf("%w: %w", ErrClosed, err)
+		if isGraf(response.Header, answer) {
+			return fmt.Errorf("%w: %w", ErrClosed, err)
+		}
+		return err // of something between, such as an ingress that has no route yet
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return err
 	}
@@ -160,6 +168,14 @@ func judge(status int, answer []byte) error {
 		return fmt.Errorf("%w: %w", errInvalid, err)
 	}
 	return err
+}
+
+// isGraf says whether an answer is Graf's own word: a problem document of a kind of its.
+func isGraf(header http.Header, answer []byte) bool {
+	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	var doc problem.Problem
+	return err == nil && mediaType == problem.ContentType && json.Unmarshal(answer, &doc) == nil &&
+		strings.HasPrefix(doc.Type, "urn:graf:problem:")
 }
 
 // retryAfter reads how long to wait, in seconds; dates are not what Graf writes.

@@ -25,6 +25,9 @@ const (
 // ErrFull says that the spool holds as much as it may, or that the disk does.
 var ErrFull = errors.New("the spool is full")
 
+// ErrTooLarge says that an event is more than one request may have.
+var ErrTooLarge = errors.New("the event is too large")
+
 // Event is one report, as the API's Event has it.
 type Event struct {
 	ID         string    `json:"eventId"`
@@ -70,14 +73,17 @@ func (s *Spool) Waiting() int {
 	return s.waiting
 }
 
-// Add appends an event. It fails with ErrFull if there is no room, and changes
-// nothing then.
+// Add appends an event. It fails with ErrFull if there is no room, with ErrTooLarge
+// if no request has, and changes nothing then.
 func (s *Spool) Add(e Event) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("encode event %s: %w", e.ID, err)
 	}
 	line = append(line, '\n')
+	if len(line) > maxBatchBytes {
+		return fmt.Errorf("%w: event %s has %d bytes", ErrTooLarge, e.ID, len(line))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.size-s.sent+int64(len(line)) > s.limit {

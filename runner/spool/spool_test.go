@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/graf-run/graf/shared/problem"
 )
 
 // callback takes events as Graf's function does, and fails as it is told.
@@ -23,6 +25,8 @@ type callback struct {
 	mu sync.Mutex
 	// statuses are answered first, one a request.
 	statuses []int
+	// foreign says that the statuses are of something between, and not Graf's.
+	foreign bool
 	// poison is the id of an event that is not understood.
 	poison string
 	header map[string]string
@@ -41,7 +45,11 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(c.statuses) > 0 {
 		status := c.statuses[0]
 		c.statuses = c.statuses[1:]
-		http.Error(w, "as the test wants it", status)
+		if c.foreign || status >= 500 {
+			http.Error(w, "as the test wants it", status)
+			return
+		}
+		problem.WriteStatus(w, r, problem.ErrGone.With("as the test wants it"), status)
 		return
 	}
 	var ids []string
@@ -109,6 +117,8 @@ func TestDrain(t *testing.T) {
 	}{
 		"at once":               {callback: &callback{}},
 		"away":                  {callback: &callback{statuses: []int{503, 502}}, least: time.Second},
+		"no route":              {callback: &callback{statuses: []int{404}, foreign: true}, least: 500 * time.Millisecond},
+		"a proxy's login":       {callback: &callback{statuses: []int{403}, foreign: true}, least: 500 * time.Millisecond},
 		"an answer is lost":     {callback: &callback{lose: 2}},
 		"too many":              {callback: &callback{statuses: []int{429}, header: map[string]string{"Retry-After": "1"}}, least: time.Second},
 		"one is not understood": {callback: &callback{poison: "e-137"}, skipped: 1},
@@ -221,6 +231,22 @@ func TestAddWhenFull(t *testing.T) {
 		if err := sender.Drain(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// An event that no request has room for is refused, and keeps no other from being sent.
+func TestAddTooLarge(t *testing.T) {
+	t.Parallel()
+	c := &callback{}
+	s, sender := setup(t, c)
+	s.limit = 4 << 20
+	for size, want := range map[int]error{maxBatchBytes: ErrTooLarge, maxBatchBytes / 2: nil} {
+		if err := s.Add(Event{ID: fmt.Sprint(size), Type: "log", Content: strings.Repeat("x", size)}); !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	if err := sender.Drain(t.Context(), s); err != nil || len(c.ids) != 1 || s.Waiting() != 0 {
+		t.Errorf("%v came, %d wait: %v", c.ids, s.Waiting(), err)
 	}
 }
 

@@ -44,7 +44,17 @@ func Compare(submitted, before, after []manifest.Object, mask func(string) strin
 		}
 	}
 	diff := mask(manifest.Compare(removed, added).Unified)
-	return Report{Diff: strings.ToValidUTF8(diff[:min(len(diff), maxDiff)], "")}, nil
+	return Report{Diff: bounded(diff)}, nil
+}
+
+// bounded is the beginning of a diff that Graf takes, also as JSON writes it.
+func bounded(diff string) string {
+	for most := maxDiff; ; most /= 2 {
+		diff = strings.ToValidUTF8(diff[:min(len(diff), most)], "")
+		if encoded, err := json.Marshal(diff); err == nil && len(encoded) <= maxReport {
+			return diff
+		}
+	}
 }
 
 // without are those objects of a that are not in b as they are. Several may have one
@@ -95,11 +105,11 @@ func state(submitted, removed, added, after []manifest.Object, mask func(string)
 		}
 		now = append(now, masked)
 	}
-	size := 0
-	for _, object := range now {
-		size += len(object) + 1
+	encoded, err := json.Marshal(now) // as it is sent: with <, > and & escaped
+	if err != nil {
+		return nil, fmt.Errorf("encode the manifests: %w", err)
 	}
-	if len(now) > maxManifests || size > maxReport {
+	if len(now) > maxManifests || len(encoded) > maxReport {
 		return nil, nil
 	}
 	return now, nil

@@ -95,15 +95,29 @@ func (r *reader) read(name string) error {
 	return nil
 }
 
-// Seed copies the files of a folder into another, which it makes. What is there
-// already stays: it may be the work of an earlier try.
-func Seed(from, to string) error {
+// Seed copies the files of a folder into one of another's, to, which it makes. What is
+// there already stays: it may be the work of an earlier try. No link, which a
+// repository may have, leads out of the other folder: it fails then.
+func Seed(from, folder, to string) (err error) {
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		return fmt.Errorf("read the submitted manifests: %w", err)
 	}
-	if err := os.MkdirAll(to, 0o755); err != nil { //nolint:gosec // the agent's, which may be another user
-		return fmt.Errorf("copy the submitted manifests: %w", err)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("copy the submitted manifests: %w", err)
+		}
+	}()
+	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // the agent's, which may be another user
+		return err
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := root.MkdirAll(to, 0o755); err != nil {
+		return err
 	}
 	for _, entry := range entries {
 		name := filepath.Join(from, entry.Name())
@@ -111,19 +125,19 @@ func Seed(from, to string) error {
 		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		if err := seed(name, filepath.Join(to, entry.Name())); err != nil {
-			return fmt.Errorf("copy the submitted manifests: %w", err)
+		if err := seed(root, name, filepath.Join(to, entry.Name())); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func seed(from, to string) error {
+func seed(root *os.Root, from, to string) error {
 	text, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // the agent's, which may be another user
+	file, err := root.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

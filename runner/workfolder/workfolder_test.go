@@ -1,6 +1,7 @@
 package workfolder
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -139,6 +140,22 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// What JSON escapes counts as it is sent: Graf takes 1 MiB.
+func TestCompareCountsEscapes(t *testing.T) {
+	t.Parallel()
+	of := func(value string) []manifest.Object {
+		return read(t, map[string]string{"a.json": `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"a":"` + value + `"}}`})
+	}
+	before, after := of("x"), of(strings.Repeat("<&>", 80<<10))
+	report, err := Compare(before, before, after, strings.Clone)
+	if err != nil || report.Manifests != nil || report.Diff == "" {
+		t.Fatalf("%d manifests, %d bytes of a diff, %v", len(report.Manifests), len(report.Diff), err)
+	}
+	if encoded, err := json.Marshal(report.Diff); err != nil || len(encoded) > maxReport {
+		t.Errorf("the diff has %d bytes as JSON, %v", len(encoded), err)
+	}
+}
+
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	from := folder(t, map[string]string{"..data/a.yaml": "submitted", "b.yaml": "submitted"})
@@ -146,7 +163,7 @@ func TestSeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := folder(t, map[string]string{"in/b.yaml": "the agent's"})
-	if err := Seed(from, filepath.Join(to, "in")); err != nil {
+	if err := Seed(from, to, "in"); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"a.yaml": "submitted", "b.yaml": "the agent's"} {
@@ -157,7 +174,19 @@ func TestSeed(t *testing.T) {
 	if entries, _ := os.ReadDir(filepath.Join(to, "in")); len(entries) != 2 {
 		t.Error(entries)
 	}
-	if err := Seed(filepath.Join(from, "no-such"), to); err == nil {
+	if err := Seed(filepath.Join(from, "no-such"), to, "in"); err == nil {
 		t.Error("a folder that is not there is copied")
+	}
+	elsewhere := t.TempDir()
+	if err := os.Symlink(elsewhere, filepath.Join(to, "link")); err != nil { // as a repository may have it
+		t.Fatal(err)
+	}
+	for _, name := range []string{"link", "link/in"} {
+		if err := Seed(from, to, name); err == nil {
+			t.Errorf("%s: a link is followed", name)
+		}
+	}
+	if entries, _ := os.ReadDir(elsewhere); len(entries) != 0 {
+		t.Error(entries)
 	}
 }

@@ -59,8 +59,9 @@ func TestVariables(t *testing.T) {
 		"unknown agent":         {args: []string{"--agent", "oracle"}, code: 64, says: []string{`no agent "oracle": use claude, codex, command`}},
 		"unknown flag":          {args: []string{"--fast"}, code: 64, says: []string{"unknown flag: --fast"}},
 		"no place for a spool":  {args: []string{"--spool", "/no/such/folder", "--", "true"}, code: 1, says: []string{"make the spool"}},
-		"prices that are none":  {args: []string{"--prices", write("prices", []byte("gpt: {in: 1}")), "--", "true"}, code: 1, says: []string{"read the prices"}},
-		"prices that are not":   {args: []string{"--prices", "/no/such/file", "--", "true"}, code: 1, says: []string{"read the prices"}},
+		"prices that are none":  {args: []string{"--prices", write("prices", []byte("gpt: {in: 1}")), "--", "true"}, code: 64, says: []string{"read the prices"}},
+		"prices that are not":   {args: []string{"--prices", "/no/such/file", "--", "true"}, code: 64, says: []string{"read the prices"}},
+		"wrong prices by Graf":  {changes: []string{"GRAF_MODEL_PRICES=gpt: {input: -1}"}, code: 64, says: []string{"below 0"}},
 		"folder that is not":    {args: []string{"--folder", "/no/such/folder", "--", "true"}, code: 127},
 		"program that is not":   {args: []string{"--", "/no/such/program"}, code: 127},
 		"program that is none":  {args: []string{"--", folder}, code: 127},
@@ -86,6 +87,18 @@ func TestVariables(t *testing.T) {
 				t.Errorf("reported as failed: %v", failed)
 			}
 		})
+	}
+}
+
+// TestNoHeartbeat: 0 is never, and so is less.
+func TestNoHeartbeat(t *testing.T) {
+	t.Parallel()
+	for _, every := range []string{"0", "-1s"} {
+		c := newCallback(t)
+		got := run(t, task(t, c.URL), nil, "--heartbeat", every, "--", "true")
+		if got.code != 0 || len(c.of(api.EventTypeHeartbeat)) > 0 {
+			t.Errorf("%s: code %d: %s", every, got.code, got.stderr)
+		}
 	}
 }
 

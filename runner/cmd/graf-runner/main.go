@@ -69,7 +69,7 @@ The exit code is the agent's; 1 if the run failed although the agent exited with
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			c.Arguments = args
 			if c.Prices, err = readPrices(prices); err != nil {
-				return err
+				return fmt.Errorf("%w: %w", runner.ErrContract, err)
 			}
 			contract, err := runner.ReadContract(os.Getenv)
 			if err != nil {

@@ -145,10 +145,32 @@ func TestClaude(t *testing.T) {
 		t.Errorf("progress %v, want %s", kinds, want)
 	}
 	usage, completed := c.of(api.EventTypeUsage), c.of(api.EventTypeCompleted)
-	if len(usage) != 1 || usage[0]["inputTokens"] != 1010.0 || usage[0]["usd"] != 0.0123 || usage[0]["model"] != "claude-sonnet-4-5" {
+	input, usd := 0.0, 0.0
+	for _, part := range usage {
+		tokens, _ := part["inputTokens"].(float64)
+		cost, _ := part["usd"].(float64)
+		input, usd = input+tokens, usd+cost
+	}
+	if len(usage) != 4 || input != 1010.0 || usd != 0.0123 || usage[0]["model"] != "claude-sonnet-4-5" {
 		t.Errorf("usage %v", usage)
 	}
 	if len(completed) != 1 || completed[0]["summary"] != "The greeting is there." || completed[0]["session"] == nil {
 		t.Errorf("completed %v", completed)
+	}
+}
+
+// TestClaudesBudget holds while it works, in tokens and in dollars by the price list.
+func TestClaudesBudget(t *testing.T) {
+	t.Parallel()
+	const script = `echo '{"type":"assistant","message":{"id":"m","model":"opus","content":[],"usage":{"input_tokens":900,"output_tokens":100}}}'
+exec sleep 60`
+	for _, budget := range []string{"GRAF_BUDGET_TOKENS=1000", "GRAF_BUDGET_USD=0.001"} {
+		c := newCallback(t)
+		environment := task(t, c.URL, budget, "GRAF_MODEL_PRICES=opus: {input: 1, output: 1}", install(t, map[string]string{"claude": script}))
+		got := run(t, environment, nil, "--agent", "claude")
+		failed := c.of(api.EventTypeFailed)
+		if got.took > 30*time.Second || len(failed) != 1 || fmt.Sprint(failed[0]["failure"]) != "map[class:budget]" {
+			t.Errorf("%s: after %v: %s", budget, got.took, c.said())
+		}
 	}
 }

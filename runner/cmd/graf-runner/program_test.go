@@ -86,10 +86,10 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.mu.Unlock()
 	switch {
 	case c.status != 0:
-		w.WriteHeader(c.status)
+		problem.WriteStatus(w, r, problem.ErrConflict.With("as the test wants it"), c.status)
 		return
 	case r.Header.Get("Authorization") != "Bearer "+token:
-		w.WriteHeader(http.StatusUnauthorized)
+		problem.Write(w, r, problem.ErrUnauthenticated.With("another token"))
 		return
 	case errors.Is(err, problem.ErrBadRequest) && strings.Contains(err.Error(), "ended early"):
 		return // it was given up, to be sent again
