@@ -41,7 +41,7 @@ func (r *runner) uploadArtifacts(ctx context.Context) {
 	}
 	uploader := artifact.Uploader{
 		Client: client, Task: task, Folder: r.config.Folder, Patterns: r.config.Artifacts,
-		Mask: r.mask.Text, Warn: r.warn, Prefix: "runner-artifact-",
+		Mask: r.mask.Text, Warn: r.warn, Prefix: r.prefix + "artifact-",
 	}
 	r.log.Info("artifacts are uploaded", "files", uploader.Run(bounded))
 }

@@ -27,7 +27,15 @@ const patience = 90 * time.Second
 var program string
 
 func TestMain(m *testing.M) {
-	os.Exit(graftest.Run(built{m}, "GRAF_RETRY_BASE=100ms", "GRAF_RETRY_MAX=1s"))
+	codex, err := codextest.Find()
+	if err == nil { // The platform's tasks find it, as they would in an image.
+		err = os.Setenv("PATH", filepath.Dir(codex)+":"+os.Getenv("PATH"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(graftest.Run(built{m}, "GRAF_RETRY_BASE=100ms", "GRAF_RETRY_MAX=1s", "GRAF_EXECUTION_GRACE_PERIOD=2s"))
 }
 
 // built builds the program before it runs the tests.
@@ -51,7 +59,7 @@ func (b built) Run() int {
 type run struct {
 	client *graf.Client
 	model  *responsestest.Server
-	folder string
+	folder string // of a command
 	id     uuid.UUID
 	ctx    context.Context
 }
@@ -67,16 +75,14 @@ func start(t *testing.T, change func(*graf.TaskSubmission), turns ...responseste
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	r := &run{client: client, model: responsestest.New(t, turns...), folder: t.TempDir(), ctx: ctx}
+	r := &run{client: client, model: responsestest.New(t, turns...), ctx: ctx}
 	submission := graf.TaskSubmission{
-		Prompt: "Put a greeting into hello.txt.",
-		Agent: graf.Agent{
-			Command: []string{program, "--agent", "codex", "--mcp", "--folder", r.folder, "--grace", "2s", "--heartbeat", "100ms"},
-			Env: map[string]string{
-				"CODEX_HOME": codextest.Home(t, r.model.URL, ""), "OPENAI_API_KEY": key,
-				"PATH": filepath.Dir(codextest.Program(t)) + ":" + os.Getenv("PATH"),
-			},
-		},
+		Prompt: "Give the shop a third replica. " + uuid.NewString(),
+		Agent: graf.Agent{Kind: graf.AgentKindCodex, Env: map[string]string{
+			"CODEX_HOME": codextest.Home(t, r.model.URL, ""), "OPENAI_API_KEY": key,
+		}},
+		Manifests: []graf.Manifest{graf.Manifest(
+			`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop","namespace":"web"},"spec":{"replicas":1}}`)},
 	}
 	if change != nil {
 		change(&submission)
@@ -140,28 +146,41 @@ func tokens(n int) responsestest.Usage {
 	return responsestest.Usage{Input: n, Cached: n / 2, Output: 10}
 }
 
+// edits is a turn in which Codex changes the manifest that it is given.
+func edits() responsestest.Turn {
+	return responsestest.Executes("sed -i 's/replicas: 1/replicas: 3/' manifests/*.yaml; echo $OPENAI_API_KEY").Uses(tokens(100))
+}
+
+// came fails unless this came of the task: the tokens, the diff that edits makes or
+// none, and an outcome in memory with these words.
+func (r *run) came(t *testing.T, task graf.Task, input, output int64, edited bool, words ...string) {
+	t.Helper()
+	if task.Usage.InputTokens != input || task.Usage.OutputTokens != output {
+		t.Errorf("usage %+v, not %d and %d", task.Usage, input, output)
+	}
+	if has := task.Diff != nil && strings.Contains(task.Diff.Unified, "-  replicas: 1\n+  replicas: 3"); has != edited {
+		t.Errorf("the diff is %+v", task.Diff)
+	}
+	found := r.remembered(t, task.Prompt)
+	for _, word := range words {
+		if !strings.Contains(found, word) {
+			t.Errorf("memory does not know %q: %s", word, found)
+		}
+	}
+}
+
 func TestCodexEditsFiles(t *testing.T) {
 	t.Parallel()
-	r := start(t, nil,
-		responsestest.Executes("echo hello > hello.txt; echo $OPENAI_API_KEY").Uses(tokens(100)),
-		responsestest.Says("The greeting is there.").Uses(tokens(200)))
+	r := start(t, nil, edits(), responsestest.Says("There are three replicas now.").Uses(tokens(200)))
 	task, events := r.end(t, graf.TaskStatusSucceeded)
-	text, err := os.ReadFile(filepath.Join(r.folder, "hello.txt"))
-	if err != nil || string(text) != "hello\n" {
-		t.Errorf("hello.txt: %q, %v", text, err)
-	}
 	has(t, events, graf.EventTypeStarted, `"agent":"codex"`)
 	has(t, events, graf.EventTypeProgress, `"kind":"session"`)
-	has(t, events, graf.EventTypeProgress, `"kind":"command"`, "echo hello > hello.txt", `"exitCode":0`)
-	has(t, events, graf.EventTypeProgress, `"kind":"message"`, "The greeting is there.")
-	has(t, events, graf.EventTypeCompleted, `"summary":"The greeting is there."`)
-	if task.Usage.InputTokens != 300 || task.Usage.OutputTokens != 20 {
-		t.Errorf("usage %+v", task.Usage)
-	}
-	if task.Attempts[0].LastSeenAt == nil {
-		t.Error("no heartbeat came")
-	}
-	if prompt := string(r.model.Requests()[0].Body); !strings.Contains(prompt, "Put a greeting into hello.txt.") {
+	has(t, events, graf.EventTypeProgress, `"kind":"command"`, "sed -i", `"exitCode":0`)
+	has(t, events, graf.EventTypeProgress, `"kind":"message"`, "There are three replicas now.")
+	has(t, events, graf.EventTypeCompleted, `"summary":"There are three replicas now."`)
+	r.came(t, task, 300, 20, true, "succeeded", "There are three replicas now.")
+	prompt := string(r.model.Requests()[0].Body)
+	if !strings.Contains(prompt, "Give the shop a third replica.") || !strings.Contains(prompt, "the folder manifests") {
 		t.Errorf("the model was asked %s", prompt)
 	}
 }
@@ -169,28 +188,26 @@ func TestCodexEditsFiles(t *testing.T) {
 func TestCodexGoesOnAfterARateLimit(t *testing.T) {
 	t.Parallel()
 	limited := responsestest.RateLimited(0)
-	r := start(t, nil,
-		responsestest.Executes("echo one > one.txt").Uses(tokens(100)), limited, limited, limited,
-		responsestest.Says("Done after all.").Uses(tokens(300)))
+	r := start(t, nil, edits(), limited, limited, limited, responsestest.Says("Done after all.").Uses(tokens(300)))
 	task, events := r.end(t, graf.TaskStatusSucceeded)
 	has(t, events, graf.EventTypeProgress, `"kind":"waiting"`, `"class":"quota"`, "429")
 	has(t, events, graf.EventTypeCompleted, "Done after all.")
-	if len(task.Attempts) != 1 || task.Usage.InputTokens != 400 {
-		t.Errorf("%d attempts, usage %+v", len(task.Attempts), task.Usage)
+	r.came(t, task, 400, 20, true, "succeeded", "Done after all.")
+	if len(task.Attempts) != 1 {
+		t.Errorf("%d attempts", len(task.Attempts))
 	}
 }
 
 func TestCodexRunsOutOfBudget(t *testing.T) {
 	t.Parallel()
 	r := start(t, func(s *graf.TaskSubmission) { s.Budget = &graf.Budget{Tokens: new(int64(150))}; s.MaxAttempts = new(3) },
-		responsestest.Executes("echo one").Uses(tokens(100)),
-		responsestest.Executes("sleep 30").Uses(tokens(100)),
-		responsestest.Says("never").Always())
+		edits(), responsestest.Executes("true").Uses(tokens(100)), responsestest.Says("never").Slowly(patience).Always())
 	task, events := r.end(t, graf.TaskStatusFailed)
 	if task.Failure == nil || task.Failure.Class != graf.FailureClassBudget || len(task.Attempts) != 1 {
 		t.Errorf("failure %+v after %d attempts", task.Failure, len(task.Attempts))
 	}
 	has(t, events, graf.EventTypeFailed, `"class":"budget"`, "150 tokens")
+	r.came(t, task, 200, 20, true, "failed", "the budget is spent")
 	if took := task.FinishedAt.Sub(*task.StartedAt); took > 20*time.Second {
 		t.Errorf("it was stopped after %v", took)
 	}
@@ -198,20 +215,23 @@ func TestCodexRunsOutOfBudget(t *testing.T) {
 
 func TestCodexIsCancelled(t *testing.T) {
 	t.Parallel()
-	r := start(t, nil, responsestest.Executes("echo $$ > pid; sleep 600").Uses(tokens(100)), responsestest.Says("never").Always())
-	for r.ctx.Err() == nil {
-		if _, err := os.Stat(filepath.Join(r.folder, "pid")); err == nil {
-			break
+	r := start(t, nil, responsestest.Executes("true").Uses(tokens(100)), responsestest.Says("never").Slowly(patience).Always())
+	for used := int64(0); used == 0 && r.ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		task, err := r.client.Task(r.ctx, r.id)
+		if err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		used = task.Usage.InputTokens
 	}
 	if _, err := r.client.Cancel(r.ctx, r.id, "not needed"); err != nil {
 		t.Fatal(err)
 	}
-	task, _ := r.end(t, graf.TaskStatusCancelled)
+	task, events := r.end(t, graf.TaskStatusCancelled)
 	if task.Failure == nil || task.Failure.Class != graf.FailureClassCancelled {
 		t.Errorf("failure %+v", task.Failure)
 	}
+	has(t, events, graf.EventTypeProgress, `"kind":"session"`)
+	r.came(t, task, 100, 10, false, "cancelled", "not needed")
 }
 
 func TestCodexIsRefused(t *testing.T) {
@@ -221,23 +241,30 @@ func TestCodexIsRefused(t *testing.T) {
 	if task.Failure == nil || task.Failure.Class != graf.FailureClassAuthentication || len(task.Attempts) != 1 {
 		t.Errorf("failure %+v after %d attempts", task.Failure, len(task.Attempts))
 	}
+	r.came(t, task, 0, 0, false, "failed")
 }
 
 func TestCodexUsesMemory(t *testing.T) {
 	t.Parallel()
-	lesson := "Greetings belong into hello.txt, never into the README: " + uuid.NewString()
+	lesson := "Shops need three replicas, never two: " + uuid.NewString()
 	r := start(t, nil,
 		responsestest.CallsMCP("graf", "record_lesson", map[string]string{"lesson": lesson}).Uses(tokens(100)),
-		responsestest.CallsMCP("graf", "search_memory", map[string]string{"text": "greetings"}).Uses(tokens(100)),
+		responsestest.CallsMCP("graf", "search_memory", map[string]string{"text": "replicas of shops"}).Uses(tokens(100)),
 		responsestest.Says("Learned.").Uses(tokens(100)))
-	_, events := r.end(t, graf.TaskStatusSucceeded)
+	task, events := r.end(t, graf.TaskStatusSucceeded)
 	has(t, events, graf.EventTypeProgress, `"kind":"tool"`, `"server":"graf"`, `"tool":"record_lesson"`)
+	has(t, events, graf.EventTypeProgress, `"tool":"search_memory"`, `"status":"completed"`)
 	has(t, events, graf.EventTypeProgress, lesson)
-	results, err := r.client.SearchMemory(r.ctx, graf.MemorySearch{Text: lesson})
-	if err != nil {
-		t.Fatal(err)
+	r.came(t, task, 300, 30, false, "succeeded", "Learned.")
+	if found := r.remembered(t, lesson); !strings.Contains(found, lesson) {
+		t.Errorf("memory does not know the lesson: %s", found)
 	}
-	if !slices.ContainsFunc(results.Results, func(m graf.MemoryResult) bool { return strings.Contains(m.Snippet, lesson) }) {
-		t.Errorf("memory does not know the lesson: %+v", results)
+}
+
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	r := startCommand(t, "sleep 1", nil, nil, "--heartbeat", "100ms")
+	if task, _ := r.end(t, graf.TaskStatusSucceeded); task.Attempts[0].LastSeenAt == nil {
+		t.Error("no heartbeat came")
 	}
 }

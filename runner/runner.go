@@ -85,6 +85,10 @@ var (
 	errBudget    = errors.New("the budget is spent")
 )
 
+// nested is set for agents: a command may be a runner of its own, whose events are
+// others.
+const nested = "GRAF_RUNNER"
+
 // runner is one run.
 type runner struct {
 	config   Config
@@ -93,7 +97,8 @@ type runner struct {
 	spool    *spool.Spool
 	sender   *spool.Sender
 	log      *slog.Logger
-	// number makes the events' ids; dropped counts those that found no room.
+	// prefix and number make the events' ids; dropped counts those that found no room.
+	prefix          string
 	number, dropped atomic.Int64
 	state           state
 	// last is the end of the run, if there was no room for it.
@@ -123,11 +128,14 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 		return 1, fmt.Errorf("find the working folder: %w", err)
 	}
 	r := &runner{
-		config: config, contract: contract, log: config.Log,
+		config: config, contract: contract, log: config.Log, prefix: "runner-",
 		mask: mask.FromEnvironment(config.Environment, append(config.Secrets, "GRAF_CALLBACK_TOKEN")...),
 	}
 	if err := config.checkArtifacts(); err != nil {
 		return 1, err
+	}
+	if outer := lookUp(config.Environment)(nested); outer != "" {
+		r.prefix += outer + "-"
 	}
 	program, err := agent.New(config.Agent)
 	if err != nil {
@@ -236,7 +244,7 @@ func (r *runner) once(ctx context.Context, program agent.Agent) (process.End, er
 	reading.Go(func() { out.read(stderr, false, func(line string) { out.log.add("stderr", line) }) })
 	unfollow := r.followSession(program, r.sessionID, func(said agent.Report) { r.take(out, said, cancel) })
 	end, err := process.Run(ctx, process.Command{
-		Args: start.Args, Folder: r.config.Folder, Env: append(slices.Clone(r.config.Environment), start.Env...), Input: strings.NewReader(start.Input),
+		Args: start.Args, Folder: r.config.Folder, Env: slices.Concat(r.config.Environment, start.Env, []string{nested + "=inner"}), Input: strings.NewReader(start.Input),
 		Output: toStdout, Errors: toStderr, Grace: r.config.Grace,
 	})
 	unfollow()                                // before the turn's sum is read: what the file has told is no part of it
@@ -435,7 +443,7 @@ func (r *runner) report(kind string, content any) { r.add(kind, content, nil) }
 // add puts an event with a snapshot, or none, into the spool.
 func (r *runner) add(kind string, content, snapshot any) {
 	e := spool.Event{
-		ID: fmt.Sprintf("runner-%d", r.number.Add(1)), Type: kind, Snapshot: snapshot, OccurredAt: time.Now().UTC(),
+		ID: fmt.Sprintf("%s%d", r.prefix, r.number.Add(1)), Type: kind, Snapshot: snapshot, OccurredAt: time.Now().UTC(),
 	}
 	if content != nil {
 		encoded, err := json.Marshal(r.masked(content))

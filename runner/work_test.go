@@ -53,7 +53,7 @@ func startCommand(t *testing.T, script string, environment map[string]string, ch
 // remembered is what memory has of a task.
 func (r *run) remembered(t *testing.T, text string) string {
 	t.Helper()
-	results, err := r.client.SearchMemory(r.ctx, graf.MemorySearch{Text: text})
+	results, err := r.client.SearchMemory(r.ctx, graf.MemorySearch{Text: text, Limit: new(50)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,8 +141,9 @@ func TestCodexProposes(t *testing.T) {
 	folder := t.TempDir()
 	server := serveGit(t, folder)
 	r := start(t, func(s *graf.TaskSubmission) {
-		s.Agent.Command = append(s.Agent.Command,
-			"--repository", server+"/owner/shop.git", "--branch", "topic", "--pull-request", "--forge", "gitea", "--forge-url", server+"/api")
+		s.Agent.Repository = graf.Repository{
+			URL: server + "/owner/shop.git", Branch: "topic", PullRequest: true, Forge: graf.RepositoryForgeGitea, ForgeURL: server + "/api",
+		}
 		s.Agent.Env["GIT_TOKEN"] = gitToken
 	}, responsestest.Executes("echo hello > hello.txt; git log --oneline | wc -l").Uses(tokens(100)),
 		responsestest.Says("Put a greeting there.").Uses(tokens(200)))

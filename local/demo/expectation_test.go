@@ -13,7 +13,7 @@ import (
 func TestExpectationTellsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	const failure = "32Mi is below 50Mi"
-	e := expectation{limit: "50Mi", attempts: 2, failure: failure, taught: true}
+	e := expectation{limit: "50Mi", attempts: 2, failure: failure, taught: true, followed: true}
 	for _, test := range []struct {
 		name    string
 		spoil   func(*outcome)

@@ -25,15 +25,24 @@ const patience = 2 * time.Minute
 // Program is the path of the CLI, which make setup-test installs.
 func Program(t testing.TB) string {
 	t.Helper()
-	cache, err := os.UserCacheDir()
+	program, err := Find()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return program
+}
+
+// Find is Program before there is a test, as TestMain needs it.
+func Find() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("codextest: %w", err)
+	}
 	program := filepath.Join(cache, "graf", "bin", "codex-"+version, "bin", "codex")
 	if _, err := os.Stat(program); err != nil {
-		t.Fatalf("codextest: %v; run: local/install-codex.sh", err)
+		return "", fmt.Errorf("codextest: %w; run: local/install-codex.sh", err)
 	}
-	return program
+	return program, nil
 }
 
 // Home makes a CODEX_HOME whose model is served at responsesURL, with the API key
