@@ -183,6 +183,9 @@ func (r *runner) run(ctx context.Context, cancel context.CancelCauseFunc, progra
 	if failure != nil {
 		return r.end(process.End{}, failure)
 	}
+	if r.config.MCP {
+		r.wakeMemory(ctx)
+	}
 	for try := 1; ; try++ {
 		end, err := r.once(ctx, program)
 		if end.Stopped != nil {
@@ -255,6 +258,46 @@ func (r *runner) once(ctx context.Context, program agent.Agent) (process.End, er
 		r.log.Warn("a part of the agent's output is lost", "error", out.failed)
 	}
 	return end, err
+}
+
+// memoryWakes is what the memory function has to come up from zero.
+const memoryWakes = 20 * time.Second
+
+// wakeMemory waits until the memory function answers: an agent that does not find its
+// MCP server at once goes on without the tools.
+func (r *runner) wakeMemory(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, memoryWakes)
+	defer cancel()
+	for {
+		err := r.askMemory(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			r.log.Warn("memory does not answer: the agent may lack its tools", "error", err)
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// askMemory asks what earlier tasks taught, of which one answer is enough.
+func (r *runner) askMemory(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.contract.MemoryURL+"?limit=1", http.NoBody)
+	if err != nil {
+		return fmt.Errorf("ask memory: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+r.contract.Token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask memory: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }() // of no interest
+	if response.StatusCode >= http.StatusInternalServerError || response.StatusCode == http.StatusTooManyRequests {
+		return fmt.Errorf("ask memory: it answers %s", response.Status)
+	}
+	return nil
 }
 
 // filesNote tells a language model where the submitted manifests are.

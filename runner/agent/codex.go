@@ -34,7 +34,7 @@ func (c *codex) Start(task Task) Invocation {
 	args = append(args, provider(task.Environment("OPENAI_BASE_URL"))...)
 	if task.MCP != "" {
 		args = append(args, "-c", "mcp_servers.graf.url="+strconv.Quote(task.MCP),
-			"-c", `mcp_servers.graf.bearer_token_env_var="GRAF_CALLBACK_TOKEN"`)
+			"-c", `mcp_servers.graf.bearer_token_env_var="GRAF_CALLBACK_TOKEN"`, "-c", "mcp_servers.graf.startup_timeout_sec=60")
 	}
 	// The prompt is standard input: arguments can be read by every process.
 	invocation := Invocation{Args: append(append(args, task.Arguments...), "-"), Input: task.Prompt}
