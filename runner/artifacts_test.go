@@ -2,7 +2,6 @@ package runner_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -21,24 +20,16 @@ import (
 // are uploaded by these patterns.
 func leaving(t *testing.T, folder, script string, env map[string]string, patterns ...string) *run {
 	t.Helper()
-	client, err := graf.New(graf.OptionsFromEnvironment())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
 	command := []string{program, "--folder", folder, "--grace", "1s"}
 	for _, pattern := range patterns {
 		command = append(command, "--artifacts", pattern)
 	}
-	created, err := client.Submit(ctx, graf.TaskSubmission{
+	r := submit(t, graf.TaskSubmission{
 		Prompt: "Leave some files.",
 		Agent:  graf.Agent{Kind: graf.AgentKindCommand, Command: append(command, "--", "sh", "-c", script), Env: env},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &run{client: client, folder: folder, id: created.TaskID, ctx: ctx}
+	r.folder = folder
+	return r
 }
 
 // wantArtifacts compares the agent's artifacts with their content, by name.
@@ -75,14 +66,14 @@ func TestArtifacts(t *testing.T) {
 	const secret = "hunter2-hunter2"
 	r := leaving(t, t.TempDir(), `
 		mkdir -p report/deep && echo summary > report/deep/summary.md && echo log > "of-$API_TOKEN.log"
-		ln -s /etc/passwd report/passwd.md && ln -s / report/root && mkfifo report/pipe.md && echo hidden > .env
+		ln -s /etc/passwd report/passwd.md && ln -s / report/all && mkfifo report/pipe.md && echo hidden > .env
 		: > report/empty.md && echo other > other.txt
-		exit 3`, map[string]string{"API_TOKEN": secret}, "report/**", "*.log", "report/root/etc/hosts")
+		exit 3`, map[string]string{"API_TOKEN": secret}, "report/**", "*.log", "report/all/etc/hosts")
 	task, events := r.end(t, graf.TaskStatusFailed)
 	r.wantArtifacts(t, task, map[string]string{
 		"report_deep_summary.md": "summary\n", "of-_redacted_.log": "log\n", "report_empty.md": "",
 	})
-	for _, left := range []string{"report/passwd.md", "report/pipe.md", "report/root/etc/hosts"} {
+	for _, left := range []string{"report/passwd.md", "report/pipe.md", "report/all/etc/hosts"} {
 		has(t, events, graf.EventTypeLog, `"stream":"runner"`, left)
 	}
 	if text := told(events); strings.Contains(text, secret) {
@@ -174,7 +165,7 @@ func (r *run) declared(t *testing.T, name string) (count int) {
 func TestArtifactsThatChange(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	const size = 32 << 20 // to hash it takes longer than this machine lets the change wait
+	const size = 63 << 20 // to hash it takes longer than this machine lets the change wait
 	settle := change(t, filepath.Join(folder, "settling.bin"), size)
 	t.Cleanup(change(t, filepath.Join(folder, "restless.bin"), size))
 	r := leaving(t, folder, "true", nil, "settling.bin", "restless.bin")

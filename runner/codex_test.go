@@ -55,11 +55,12 @@ func (b built) Run() int {
 	return b.m.Run()
 }
 
-// run is a task that the real Codex does, with a model by a script.
+// run is a task that a command does, or the real Codex with a model by a script.
 type run struct {
 	client *graf.Client
 	model  *responsestest.Server
 	folder string // of a command
+	tag    string // of this task alone
 	id     uuid.UUID
 	ctx    context.Context
 }
@@ -67,7 +68,8 @@ type run struct {
 // key is the model's, which must not be met again.
 const key = "sk-scripted-0123456789abcdef"
 
-func start(t *testing.T, change func(*graf.TaskSubmission), turns ...responsestest.Turn) *run {
+// submit submits a task, which the tests wait for until their patience ends.
+func submit(t *testing.T, submission graf.TaskSubmission) *run {
 	t.Helper()
 	client, err := graf.New(graf.OptionsFromEnvironment())
 	if err != nil {
@@ -75,11 +77,23 @@ func start(t *testing.T, change func(*graf.TaskSubmission), turns ...responseste
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	r := &run{client: client, model: responsestest.New(t, turns...), ctx: ctx}
+	tag := uuid.NewString()
+	submission.Tags = append(submission.Tags, tag)
+	created, err := client.Submit(ctx, submission)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &run{client: client, tag: tag, id: created.TaskID, ctx: ctx}
+}
+
+// start has the real Codex do a task, with a model that takes these turns.
+func start(t *testing.T, change func(*graf.TaskSubmission), turns ...responsestest.Turn) *run {
+	t.Helper()
+	model := responsestest.New(t, turns...)
 	submission := graf.TaskSubmission{
 		Prompt: "Give the shop a third replica. " + uuid.NewString(),
 		Agent: graf.Agent{Kind: graf.AgentKindCodex, Env: map[string]string{
-			"CODEX_HOME": codextest.Home(t, r.model.URL, ""), "OPENAI_API_KEY": key,
+			"CODEX_HOME": codextest.Home(t, model.URL, ""), "OPENAI_API_KEY": key,
 		}},
 		Manifests: []graf.Manifest{graf.Manifest(
 			`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop","namespace":"web"},"spec":{"replicas":1}}`)},
@@ -87,11 +101,8 @@ func start(t *testing.T, change func(*graf.TaskSubmission), turns ...responseste
 	if change != nil {
 		change(&submission)
 	}
-	created, err := client.Submit(ctx, submission)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.id = created.TaskID
+	r := submit(t, submission)
+	r.model = model
 	return r
 }
 

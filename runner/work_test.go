@@ -1,7 +1,6 @@
 package runner_test
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -26,34 +25,25 @@ const gitToken = "git-token-0123456789abcdef"
 // startCommand is a task that a shell script does.
 func startCommand(t *testing.T, script string, environment map[string]string, change func(*graf.TaskSubmission), flags ...string) *run {
 	t.Helper()
-	client, err := graf.New(graf.OptionsFromEnvironment())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	r := &run{client: client, folder: filepath.Join(t.TempDir(), "work"), ctx: ctx}
-	if err := os.Mkdir(r.folder, 0o700); err != nil {
+	folder := filepath.Join(t.TempDir(), "work")
+	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	submission := graf.TaskSubmission{Prompt: "Change the shop " + uuid.NewString(), Agent: graf.Agent{
-		Command: append(append([]string{program, "--folder", r.folder}, flags...), "--", "sh", "-ec", script), Env: environment,
+		Command: append(append([]string{program, "--folder", folder}, flags...), "--", "sh", "-ec", script), Env: environment,
 	}}
 	if change != nil {
 		change(&submission)
 	}
-	created, err := client.Submit(ctx, submission)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.id = created.TaskID
+	r := submit(t, submission)
+	r.folder = folder
 	return r
 }
 
 // remembered is what memory has of a task.
 func (r *run) remembered(t *testing.T, text string) string {
 	t.Helper()
-	results, err := r.client.SearchMemory(r.ctx, graf.MemorySearch{Text: text, Limit: new(50)})
+	results, err := r.client.SearchMemory(r.ctx, graf.MemorySearch{Text: text, Tags: []graf.Tag{r.tag}, Limit: new(50)})
 	if err != nil {
 		t.Fatal(err)
 	}
