@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -70,16 +69,6 @@ func TestCodex(t *testing.T) {
 		return s.call(t, http.MethodPost, s.urls["memory"]+"/v1/codex/memory/query", map[string]any{"text": lesson}, &found) == nil &&
 			slices.ContainsFunc(found.Results, func(m api.MemoryResult) bool { return strings.Contains(m.Snippet, lesson) })
 	})
-}
-
-// codexImage is that of the Codex CLI.
-func codexImage(t *testing.T) string {
-	t.Helper()
-	name := os.Getenv("GRAF_E2E_CODEX_IMAGE")
-	if name == "" {
-		t.Fatal("GRAF_E2E_CODEX_IMAGE is not set: run these tests with make e2e")
-	}
-	return name
 }
 
 // contents are the events as lines.

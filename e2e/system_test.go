@@ -147,12 +147,16 @@ func (s *system) secret(t *testing.T, name, key string) string {
 	return string(value)
 }
 
-// image is that of the tests' own agent.
-func image(t *testing.T) string {
+// image is that of the tests' own agent, codexImage that of the Codex CLI.
+func image(t *testing.T) string      { t.Helper(); return imageNamed(t, "GRAF_E2E_AGENT_IMAGE") }
+func codexImage(t *testing.T) string { t.Helper(); return imageNamed(t, "GRAF_E2E_CODEX_IMAGE") }
+
+// imageNamed is the one that e2e/run.sh has delivered, and named in a variable.
+func imageNamed(t *testing.T, variable string) string {
 	t.Helper()
-	name := os.Getenv("GRAF_E2E_AGENT_IMAGE")
+	name := os.Getenv(variable)
 	if name == "" {
-		t.Fatal("GRAF_E2E_AGENT_IMAGE is not set: run these tests with make e2e")
+		t.Fatalf("%s is not set: run these tests with make e2e", variable)
 	}
 	return name
 }

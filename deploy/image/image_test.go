@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"log"
 	"net/http/httptest"
 	"os"
@@ -76,6 +77,30 @@ func TestReference(t *testing.T) {
 	}
 }
 
+// entries are what is in an image, with the content of each.
+func entries(t *testing.T, made v1.Image) iter.Seq2[*tar.Header, string] {
+	t.Helper()
+	return func(yield func(*tar.Header, string) bool) {
+		reader := tar.NewReader(mutate.Extract(made))
+		for {
+			header, err := reader.Next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := io.ReadAll(reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(header, string(data)) {
+				return
+			}
+		}
+	}
+}
+
 func TestContent(t *testing.T) {
 	t.Parallel()
 	made := build(t, spec())
@@ -88,23 +113,11 @@ func TestContent(t *testing.T) {
 		t.Errorf("configuration: %+v", config)
 	}
 	found := map[string]string{}
-	reader := tar.NewReader(mutate.Extract(made))
-	for {
-		header, err := reader.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for header, data := range entries(t, made) {
 		if header.Uid != 0 || header.Gid != 0 || header.Mode&0o022 != 0 && header.Name != "tmp/" && header.Name != "tmp" {
 			t.Errorf("%s may be changed by the program: %+v", header.Name, header)
 		}
-		found[strings.TrimSuffix(header.Name, "/")] = string(data)
+		found[strings.TrimSuffix(header.Name, "/")] = data
 	}
 	if found["bin/app"] != "a program" {
 		t.Errorf("the program is %q", found["bin/app"])
@@ -123,21 +136,12 @@ func TestFurtherFiles(t *testing.T) {
 	if err != nil || !slices.Contains(config.Config.Env, "PATH=/bin:/usr/bin") {
 		t.Errorf("%v, %v", config.Config.Env, err)
 	}
-	reader := tar.NewReader(mutate.Extract(made))
 	found := 0
-	for {
-		header, err := reader.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	for header, data := range entries(t, made) {
 		switch header.Name {
 		case "usr/bin/tool":
-			data, err := io.ReadAll(reader)
-			if err != nil || string(data) != "a tool" || header.Mode != 0o755 {
-				t.Errorf("%+v %q, %v", header, data, err)
+			if data != "a tool" || header.Mode != 0o755 {
+				t.Errorf("%+v %q", header, data)
 			}
 			found++
 		case "usr/bin/same":
