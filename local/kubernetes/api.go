@@ -32,6 +32,7 @@ func (c *Cluster) handler() http.Handler {
 		mux.Handle("POST "+within, c.serveResource(r, c.create))
 		mux.Handle("GET "+within+"/{name}", c.serveResource(r, c.get))
 		if r != namespaceResource {
+			mux.Handle("DELETE "+within, c.serveResource(r, c.deleteCollection))
 			mux.Handle("DELETE "+within+"/{name}", c.serveResource(r, c.delete))
 		}
 	}

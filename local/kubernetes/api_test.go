@@ -207,6 +207,8 @@ func TestRefusals(t *testing.T) {
 		"update":            {"PUT", secretsPath + "/taken", `{}`, 405, "MethodNotAllowed"},
 		"dry run":           {"POST", secretsPath + "?dryRun=All", `{"metadata": {"name": "s"}}`, 400, "dryRun"},
 		"orphaning":         {"DELETE", secretsPath + "/taken", `{"propagationPolicy": "Orphan"}`, 400, "orphaned"},
+		"orphaning all":     {"DELETE", secretsPath + "?propagationPolicy=Orphan", "", 400, "orphaned"},
+		"deleting some":     {"DELETE", secretsPath + "?labelSelector=" + url.QueryEscape("a in b"), "", 400, "labelSelector"},
 		"precondition":      {"DELETE", secretsPath + "/taken", `{"preconditions": {"uid": "x"}}`, 409, "another uid"},
 		"namespace removal": {"DELETE", "/api/v1/namespaces/default", "", 405, "MethodNotAllowed"},
 	} {

@@ -49,7 +49,7 @@ func resourceList(version schema.GroupVersion) metav1.APIResourceList {
 		if r.version != version {
 			continue
 		}
-		verbs := metav1.Verbs{"create", "delete", "get", "list", "watch"}
+		verbs := metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "watch"}
 		if r == namespaceResource {
 			verbs = metav1.Verbs{"create", "get", "list", "watch"}
 		}

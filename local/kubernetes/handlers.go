@@ -103,11 +103,15 @@ func (c *Cluster) list(w http.ResponseWriter, call call) error {
 		writeJSON(w, http.StatusOK, table(version, objects...))
 		return nil
 	}
+	writeList(w, call.resource, version, objects)
+	return nil
+}
+
+func writeList(w http.ResponseWriter, r *resource, version string, objects []object) {
 	writeJSON(w, http.StatusOK, map[string]any{
-		"apiVersion": call.resource.version.String(), "kind": call.resource.kind + "List",
+		"apiVersion": r.version.String(), "kind": r.kind + "List",
 		"metadata": map[string]any{"resourceVersion": version}, "items": objects,
 	})
-	return nil
 }
 
 // find returns the objects that match, and the resourceVersion that they are of.
@@ -154,23 +158,67 @@ func parseSelection(labelText, fieldText string) (selection, error) {
 }
 
 func (c *Cluster) delete(w http.ResponseWriter, call call) error {
-	options := metav1.DeleteOptions{}
-	if err := decodeBody(call.request, &options); err != nil {
+	options, err := deleteOptions(call.request)
+	if err != nil {
 		return err
 	}
-	propagation := metav1.DeletionPropagation(call.request.URL.Query().Get("propagationPolicy"))
-	if options.PropagationPolicy != nil {
-		propagation = *options.PropagationPolicy
+	if err := c.erase(call.key(), options); err != nil {
+		return err
 	}
-	if propagation == metav1.DeletePropagationOrphan || len(options.DryRun) > 0 {
-		return apierrors.NewBadRequest("the local cluster supports neither dryRun nor orphaned dependents")
+	writeJSON(w, http.StatusOK, metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess,
+		Details: &metav1.StatusDetails{Name: call.key().name, Group: call.resource.version.Group, Kind: call.resource.name},
+	})
+	return nil
+}
+
+// deleteCollection deletes what matches in a namespace, one object after the other, and answers with what it was.
+func (c *Cluster) deleteCollection(w http.ResponseWriter, call call) error {
+	query := call.request.URL.Query()
+	matches, err := parseSelection(query.Get("labelSelector"), query.Get("fieldSelector"))
+	if err != nil {
+		return err
 	}
-	var stop []types.UID
-	err := c.store.update(func(t *transaction) (err error) {
-		if err := precondition(t, call.key(), options.Preconditions); err != nil {
+	options, err := deleteOptions(call.request)
+	if err != nil {
+		return err
+	}
+	objects, version, err := c.find(call.resource, call.namespace(), matches)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if err := ignoreNotFound(c.erase(keyOf(call.resource, o), options)); err != nil {
 			return err
 		}
-		stop, err = erase(t, call.key(), propagation == metav1.DeletePropagationForeground)
+	}
+	writeList(w, call.resource, version, objects)
+	return nil
+}
+
+// deleteOptions are those of the body and the query, with the propagation policy of either.
+func deleteOptions(r *http.Request) (metav1.DeleteOptions, error) {
+	options := metav1.DeleteOptions{}
+	if err := decodeBody(r, &options); err != nil {
+		return options, err
+	}
+	if options.PropagationPolicy == nil {
+		options.PropagationPolicy = new(metav1.DeletionPropagation(r.URL.Query().Get("propagationPolicy")))
+	}
+	if *options.PropagationPolicy == metav1.DeletePropagationOrphan || len(options.DryRun) > 0 {
+		return options, apierrors.NewBadRequest("the local cluster supports neither dryRun nor orphaned dependents")
+	}
+	return options, nil
+}
+
+// erase deletes an object with what it owns, and ends the processes of those pods.
+func (c *Cluster) erase(k key, options metav1.DeleteOptions) error {
+	var stop []types.UID
+	err := c.store.update(func(t *transaction) (err error) {
+		if err := precondition(t, k, options.Preconditions); err != nil {
+			return err
+		}
+		stop, err = erase(t, k, *options.PropagationPolicy == metav1.DeletePropagationForeground)
 		return err
 	})
 	if err != nil {
@@ -179,10 +227,6 @@ func (c *Cluster) delete(w http.ResponseWriter, call call) error {
 	for _, uid := range stop {
 		c.kubelet.stop(uid)
 	}
-	writeJSON(w, http.StatusOK, metav1.Status{
-		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess,
-		Details: &metav1.StatusDetails{Name: call.key().name, Group: call.resource.version.Group, Kind: call.resource.name},
-	})
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
 	"github.com/graf-run/graf/shared/redisdb"
 )
@@ -95,6 +96,12 @@ func (s *system) checkNothingLeft(t *testing.T) {
 	eventually(t, "all slots are free", func() bool {
 		held, waiting, err := slots.Count(within(t))
 		return err == nil && held == 0 && waiting == 0
+	})
+	cluster, err := kube.New(kube.Config{Kubeconfig: s.Platform.config.folder("kubeconfig"), Timeout: patience})
+	must(t, err)
+	eventually(t, "all service accounts of attempts are gone", func() bool {
+		identities, err := cluster.ListIdentities(within(t), Namespace)
+		return err == nil && len(identities) == 0
 	})
 	rows, err := s.pool.Query(within(t), `SELECT type || ' to ' || destination || ': ' || error FROM codex_dead_letters
 		WHERE type <> 'dev.knative.sources.ping'`)

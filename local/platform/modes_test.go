@@ -18,7 +18,8 @@ import (
 func TestModes(t *testing.T) {
 	t.Parallel()
 	s := startOnTemporal(t, time.Hour, "GRAF_STREAM_POLL=1m",
-		"GRAF_SLOTS_LAUNCH_LEASE=5m") // the sweep would renew one that is over
+		"GRAF_EXECUTION_GRACE_PERIOD=5s", // while the log of what is being stopped is read, as busy as it is here
+		"GRAF_SLOTS_LAUNCH_LEASE=5m")     // the sweep would renew one that is over
 	t.Run("modes", func(t *testing.T) {
 		for _, mode := range []api.OrchestrationMode{api.OrchestrationModeDirect, api.OrchestrationModeTemporal} {
 			t.Run(string(mode), func(t *testing.T) {

@@ -21,6 +21,7 @@ func Conformance(t *testing.T, target Target) {
 	t.Run("launch at the same time", func(t *testing.T) { testLaunchConcurrently(t, target) })
 	t.Run("delete", func(t *testing.T) { testDelete(t, target) })
 	t.Run("list", func(t *testing.T) { testList(t, target) })
+	t.Run("identities", func(t *testing.T) { testIdentities(t, target) })
 	t.Run("refused", func(t *testing.T) { testRefused(t, target) })
 }
 
@@ -260,6 +261,54 @@ func testList(t *testing.T, target Target) {
 				t.Errorf("namespace %q: got %+v", namespace, o)
 			}
 		}
+	}
+}
+
+// testIdentities grants no rights, which a cluster without RBAC could not: an attempt's accounts come and go with it.
+func testIdentities(t *testing.T, target Target) {
+	t.Parallel()
+	ctx, client := Context(t), target.Client(t)
+	taskID, other := target.Spec("").TaskID, target.Spec("").TaskID
+	of := func(id string) (attempts []int) {
+		t.Helper()
+		identities, err := client.ListIdentities(ctx, target.Namespace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, identity := range identities {
+			if identity.TaskID == id {
+				attempts = append(attempts, identity.Attempt)
+			}
+		}
+		return attempts
+	}
+	revoke := func(id string, attempt int) {
+		t.Helper()
+		if err := client.Revoke(ctx, id, attempt, target.Namespace, []string{target.Namespace}); err != nil {
+			t.Errorf("revoke attempt %d: %v", attempt, err)
+		}
+	}
+	for id, attempts := range map[string]int{taskID: 2, other: 1} {
+		for attempt := range attempts {
+			container, actions := kube.Identities(id, attempt+1, target.Namespace, nil)
+			if err := client.Grant(ctx, container, actions); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Cleanup(func() { revoke(other, 1) })
+	if got := of(taskID); len(got) != 4 {
+		t.Errorf("accounts of attempts %v, want two of each", got)
+	}
+	revoke(taskID, 1)
+	if got := of(taskID); !slices.Equal(got, []int{2, 2}) {
+		t.Errorf("accounts of attempts %v after the first was revoked", got)
+	}
+	for range 2 { // what is gone is no error
+		revoke(taskID, 2)
+	}
+	if mine, others := of(taskID), of(other); len(mine) != 0 || len(others) != 2 {
+		t.Errorf("accounts of attempts %v, and of another task %v", mine, others)
 	}
 }
 
