@@ -110,10 +110,11 @@ type state struct {
 	sync.Mutex
 	session, summary string
 	usage            agent.Usage
-	// priced is what parts of the present try's usage cost; overspent says that the
-	// budget allows no more.
-	priced    float64
-	overspent bool
+	// priced is what parts of the present try's usage cost.
+	priced float64
+	// overspent is errBudget with the reason once the budget allows no more; stop stops the agent, if it runs.
+	overspent error
+	stop      context.CancelCauseFunc
 	failure   *agent.Failure
 	// outcome is what completed tells besides: where the work went.
 	outcome map[string]any
@@ -148,7 +149,9 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 		return 1, err
 	}
 	defer func() { _ = r.spool.Close() }() // it has no name: nothing is left
-	r.sender = &spool.Sender{URL: contract.CallbackURL, Token: contract.Token, Client: &http.Client{}, Log: config.Log}
+	r.sender = &spool.Sender{
+		URL: contract.CallbackURL, Token: contract.Token, Client: &http.Client{}, Log: config.Log, BudgetSpent: r.budgetSpent,
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
@@ -218,6 +221,8 @@ func (r *runner) bounded(ctx context.Context) (context.Context, context.CancelFu
 func (r *runner) once(ctx context.Context, program agent.Agent) (process.End, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	r.stoppedBy(cancel)
+	defer r.stoppedBy(nil)
 	task := agent.Task{
 		Prompt: r.contract.Prompt + r.filesNote(), Arguments: r.config.Arguments, Model: r.config.Model, Session: r.sessionID(),
 		Environment: lookUp(r.config.Environment),
@@ -240,12 +245,12 @@ func (r *runner) once(ctx context.Context, program agent.Agent) (process.End, er
 	reading.Go(func() {
 		out.read(stdout, r.config.Agent != "command", func(line string) {
 			for _, said := range program.Read(line) {
-				r.take(out, said, cancel)
+				r.take(out, said)
 			}
 		})
 	})
 	reading.Go(func() { out.read(stderr, false, func(line string) { out.log.add("stderr", line) }) })
-	unfollow := r.followSession(program, r.sessionID, func(said agent.Report) { r.take(out, said, cancel) })
+	unfollow := r.followSession(program, r.sessionID, func(said agent.Report) { r.take(out, said) })
 	end, err := process.Run(ctx, process.Command{
 		Args: start.Args, Folder: r.config.Folder, Env: slices.Concat(r.config.Environment, start.Env, []string{nested + "=inner"}), Input: strings.NewReader(start.Input),
 		Output: toStdout, Errors: toStderr, Grace: r.config.Grace,
@@ -310,7 +315,7 @@ func (r *runner) filesNote() string {
 }
 
 // take acts on what the agent said.
-func (r *runner) take(out *output, said agent.Report, cancel context.CancelCauseFunc) {
+func (r *runner) take(out *output, said agent.Report) {
 	text, isLog := said.Content["text"].(string)
 	switch {
 	case said.Type == agent.Log && isLog:
@@ -337,15 +342,39 @@ func (r *runner) take(out *output, said agent.Report, cancel context.CancelCause
 	usage := *said.Usage
 	var err error
 	if usage.USD, err = r.config.Prices.cost(usage); err != nil && r.contract.Budget.USD > 0 && !usage.Part {
-		r.state.overspent = true
-		cancel(fmt.Errorf("%w: what was used has no known price: %w", errBudget, err))
+		r.state.overspend(fmt.Errorf("%w: what was used has no known price: %w", errBudget, err))
 	}
 	usage.USD = r.state.notYet(usage)
 	r.state.usage = r.state.usage.Add(usage)
 	r.report("usage", usage)
 	if over := r.contract.Budget.spent(r.state.usage); over != "" {
-		r.state.overspent = true
-		cancel(fmt.Errorf("%w: %s", errBudget, over))
+		r.state.overspend(fmt.Errorf("%w: %s", errBudget, over))
+	}
+}
+
+// stoppedBy notes what stops the agent; nil says that it has ended.
+func (r *runner) stoppedBy(stop context.CancelCauseFunc) {
+	r.state.Lock()
+	defer r.state.Unlock()
+	if r.state.stop = stop; stop != nil && r.state.overspent != nil {
+		stop(r.state.overspent)
+	}
+}
+
+// budgetSpent hears from Graf, which knows also what the agent itself has reported to have used.
+func (r *runner) budgetSpent(what string) {
+	r.state.Lock()
+	defer r.state.Unlock()
+	r.state.overspend(fmt.Errorf("%w: %s", errBudget, what))
+}
+
+// overspend stops the agent, and has no other try follow. The state is locked.
+func (s *state) overspend(why error) {
+	if s.overspent == nil {
+		s.overspent = why
+	}
+	if s.stop != nil {
+		s.stop(s.overspent)
 	}
 }
 
@@ -412,7 +441,7 @@ func (r *runner) again(ctx context.Context, try int, failure *agent.Failure) boo
 	session, overspent := r.state.session, r.state.overspent
 	r.state.Unlock()
 	mayPass := failure.Class == agent.ClassQuota || failure.Class == agent.ClassInfrastructure
-	if !mayPass || overspent || session == "" || try >= r.config.Tries {
+	if !mayPass || overspent != nil || session == "" || try >= r.config.Tries {
 		return false
 	}
 	wait := max(failure.RetryAfter, time.Second<<min(try-1, 8))

@@ -40,6 +40,32 @@ func startCommand(t *testing.T, script string, environment map[string]string, ch
 	return r
 }
 
+// A command that tells Graf by itself what it used is stopped when the budget is spent, as the runner hears from Graf.
+func TestCommandRunsOutOfBudget(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		budget graf.Budget
+		usage  string
+		reason string
+	}{
+		"tokens":  {graf.Budget{Tokens: new(int64(100))}, `{"inputTokens": 70, "outputTokens": 30}`, "100 of 100 tokens"},
+		"dollars": {graf.Budget{USD: new(0.5)}, `{"usd": 0.75}`, "$0.75 of $0.5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const script = `curl -fsS --json "{\"eventId\": \"u\", \"eventType\": \"usage\", \"content\": $USAGE}" ` +
+				`-H "Authorization: Bearer $GRAF_CALLBACK_TOKEN" "$GRAF_CALLBACK_URL"; sleep 600`
+			budgeted := func(s *graf.TaskSubmission) { s.Budget, s.MaxAttempts = &c.budget, new(3) }
+			r := startCommand(t, script, map[string]string{"USAGE": c.usage}, budgeted, "--heartbeat", "200ms")
+			task, events := r.end(t, graf.TaskStatusFailed)
+			if task.Failure == nil || task.Failure.Class != graf.FailureClassBudget || !strings.Contains(task.Failure.Reason, c.reason) || len(task.Attempts) != 1 {
+				t.Errorf("failure %+v after %d attempts", task.Failure, len(task.Attempts))
+			}
+			has(t, events, graf.EventTypeFailed, `"class":"budget"`, c.reason)
+		})
+	}
+}
+
 // remembered is what memory has of a task.
 func (r *run) remembered(t *testing.T, text string) string {
 	t.Helper()

@@ -27,6 +27,9 @@ type Reporter struct {
 	Attempt int
 	// Salt is that for the digests of Secrets in the task's snapshots.
 	Salt []byte
+	// BudgetTokens and BudgetUSD are what the task may use, nil for no bound.
+	BudgetTokens *int64
+	BudgetUSD    *float64
 }
 
 // String is what the token was issued to: "attempt 2" or "submitter".
@@ -69,7 +72,10 @@ func (rs *Reporters) Authenticate(ctx context.Context, r *http.Request) (Reporte
 	if subtle.ConstantTimeCompare(row.TokenHash, hash) != 1 {
 		return Reporter{}, errUnknownToken()
 	}
-	return Reporter{TaskID: row.TaskID, Attempt: attemptOf(row.IssuedTo), Salt: row.ManifestSalt}, nil
+	return Reporter{
+		TaskID: row.TaskID, Attempt: attemptOf(row.IssuedTo), Salt: row.ManifestSalt,
+		BudgetTokens: row.BudgetTokens, BudgetUSD: row.BudgetUsd,
+	}, nil
 }
 
 func errUnknownToken() error { return problem.ErrUnauthenticated.With("The token is not known.") }

@@ -42,7 +42,7 @@ func (h *handler) postEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	accepted := api.EventsAccepted{Events: receipt.Events}
+	accepted := api.EventsAccepted{Events: receipt.Events, BudgetSpent: receipt.BudgetSpent}
 	if accepted.Uploads, err = h.links(ctx, receipt); err != nil {
 		return err
 	}

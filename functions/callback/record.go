@@ -16,6 +16,7 @@ import (
 
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/budget"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/memory"
 	"github.com/graf-run/graf/shared/outbox"
@@ -40,6 +41,8 @@ type Receipt struct {
 	New int
 	// Uploads are the artifacts of these events whose bytes were not checked yet.
 	Uploads []query.ListUploadsRow
+	// BudgetSpent says which part of the task's budget is used up; "" for none.
+	BudgetSpent string
 }
 
 // Recorder stores reports.
@@ -57,6 +60,26 @@ type Recorder struct {
 func (r *Recorder) Record(ctx context.Context, report Report) (receipt Receipt, err error) {
 	ctx, span := telemetry.Start(ctx, "record")
 	defer telemetry.End(span, &err)
+	if receipt, err = r.record(ctx, report); err == nil {
+		receipt.BudgetSpent, err = r.budgetSpent(ctx, report.Reporter)
+	}
+	return receipt, err
+}
+
+// budgetSpent adds up what the task has used, if that is bounded. What the report says of it is stored by now: should this
+// fail, it is sent again.
+func (r *Recorder) budgetSpent(ctx context.Context, reporter Reporter) (string, error) {
+	if reporter.BudgetTokens == nil && reporter.BudgetUSD == nil {
+		return "", nil
+	}
+	used, err := query.New(r.pool).SumUsage(ctx, reporter.TaskID)
+	if err != nil {
+		return "", fmt.Errorf("add up what task %s used: %w", reporter.TaskID, postgres.Classify(err))
+	}
+	return budget.Spent(reporter.BudgetTokens, reporter.BudgetUSD, used), nil
+}
+
+func (r *Recorder) record(ctx context.Context, report Report) (receipt Receipt, err error) {
 	entries := slices.DeleteFunc(slices.Clone(report.Entries), isHeartbeat)
 	if len(entries) < len(report.Entries) {
 		if err := r.see(ctx, report.Reporter, len(entries) == 0); err != nil {

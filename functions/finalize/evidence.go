@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/graf-run/graf/shared/artifact"
+	"github.com/graf-run/graf/shared/budget"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/manifest"
 	"github.com/graf-run/graf/shared/memory"
@@ -173,11 +174,7 @@ func (e *evidence) readUsage(ctx context.Context, q *query.Queries, task query.T
 	if err != nil {
 		return fmt.Errorf("add up the usage: %w", err)
 	}
-	if tokens := used.InputTokens + used.OutputTokens; task.BudgetTokens != nil && tokens >= *task.BudgetTokens {
-		e.overspent = fmt.Sprintf("%d of %d tokens are used", tokens, *task.BudgetTokens)
-	} else if task.BudgetUsd != nil && used.Usd >= *task.BudgetUsd {
-		e.overspent = fmt.Sprintf("%.4g of %.4g US dollars are spent", used.Usd, *task.BudgetUsd)
-	}
+	e.overspent = budget.Spent(task.BudgetTokens, task.BudgetUsd, used)
 	return nil
 }
 

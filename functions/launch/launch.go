@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/graf-run/graf/shared/auth"
+	"github.com/graf-run/graf/shared/budget"
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/limiter"
@@ -232,7 +233,7 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 	if err != nil {
 		return kube.JobSpec{}, err
 	}
-	budget, err := l.budget(ctx, task)
+	left, err := l.budget(ctx, task)
 	if err != nil {
 		return kube.JobSpec{}, err
 	}
@@ -247,7 +248,7 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 		CallbackURL: strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/events",
 		MemoryURL:   strings.TrimRight(l.execution.MemoryBaseURL, "/") + base + "/memory",
 		ActionsURL:  strings.TrimRight(l.execution.CallbackBaseURL, "/") + base + "/actions",
-		Manifests:   manifests, TraceParent: task.TraceParent, Budget: budget, ModelPrices: l.execution.ModelPrices.text,
+		Manifests:   manifests, TraceParent: task.TraceParent, Budget: left, ModelPrices: l.execution.ModelPrices.text,
 		Timeout: time.Duration(task.TimeoutSeconds) * time.Second, Deadline: deadline,
 		// What the runner needs for artifacts and last reports comes after the agent's own time.
 		GracePeriod: l.execution.GracePeriod + afterStop + 2*lastReports, TTL: l.execution.TTL,
@@ -264,18 +265,15 @@ func (l *Launcher) budget(ctx context.Context, task query.Task) (kube.Budget, er
 	if err != nil {
 		return kube.Budget{}, fmt.Errorf("add up what task %s used: %w", task.ID, err)
 	}
+	if spent := budget.Spent(task.BudgetTokens, task.BudgetUsd, used); spent != "" {
+		return kube.Budget{}, fmt.Errorf("%w: %s", errBudgetSpent, spent)
+	}
 	var left kube.Budget
 	if task.BudgetTokens != nil {
 		left.Tokens = new(*task.BudgetTokens - used.InputTokens - used.OutputTokens)
-		if *left.Tokens <= 0 {
-			return left, fmt.Errorf("%w: %d of %d tokens are used", errBudgetSpent, used.InputTokens+used.OutputTokens, *task.BudgetTokens)
-		}
 	}
 	if task.BudgetUsd != nil {
 		left.USD = new(*task.BudgetUsd - used.Usd)
-		if *left.USD <= 0 {
-			return left, fmt.Errorf("%w: $%.4f of $%.4f are used", errBudgetSpent, used.Usd, *task.BudgetUsd)
-		}
 	}
 	return left, nil
 }

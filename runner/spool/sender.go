@@ -31,7 +31,7 @@ const (
 	firstDelay     = time.Second
 	lastDelay      = 30 * time.Second
 	requestTimeout = 30 * time.Second
-	maxAnswer      = 64 << 10
+	maxAnswer      = 1 << 20
 )
 
 // Sender sends a spool's events to a callback function.
@@ -40,6 +40,8 @@ type Sender struct {
 	URL, Token string
 	Client     *http.Client
 	Log        *slog.Logger
+	// BudgetSpent is told when an answer says that the task's budget is spent, and by what, each time.
+	BudgetSpent func(what string)
 	// Skipped counts the events that Graf did not understand.
 	Skipped int
 	// delay is that before the next try.
@@ -144,7 +146,21 @@ func (s *Sender) try(ctx context.Context, lines []byte) (wait time.Duration, err
 	if err != nil {
 		return 0, fmt.Errorf("read the answer: %w", err)
 	}
-	return retryAfter(response.Header), judge(response, answer)
+	if err := judge(response, answer); err != nil {
+		return retryAfter(response.Header), err
+	}
+	s.hear(answer)
+	return 0, nil
+}
+
+// hear takes from an answer what concerns the agent. One that is not understood is of no concern: the lines were taken.
+func (s *Sender) hear(answer []byte) {
+	var accepted struct {
+		BudgetSpent string `json:"budgetSpent"`
+	}
+	if json.Unmarshal(answer, &accepted) == nil && accepted.BudgetSpent != "" && s.BudgetSpent != nil {
+		s.BudgetSpent(accepted.BudgetSpent)
+	}
 }
 
 // judge tells by the status whether a request was taken, is to be sent again, or is

@@ -210,6 +210,38 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// An answer says that the budget is spent; one that is not understood takes the events nevertheless.
+func TestBudgetSpent(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ answer, want string }{
+		"not":             {`{"events": [], "uploads": []}`, ""},
+		"spent":           {`{"events": [], "uploads": [], "budgetSpent": "2 of 1 tokens are used"}`, "2 of 1 tokens are used"},
+		"no JSON":         {`taken`, ""},
+		"nothing":         {``, ""},
+		"of another kind": {`{"budgetSpent": true}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusAccepted)
+				_, _ = w.Write([]byte(c.answer))
+			}))
+			t.Cleanup(server.Close)
+			var heard string
+			sender := &Sender{
+				URL: server.URL, Client: server.Client(), Log: slog.New(slog.DiscardHandler), BudgetSpent: func(what string) { heard += what },
+			}
+			spool := open(t, 1<<20)
+			if err := spool.Add(Event{ID: "1", Type: "heartbeat"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := sender.Drain(t.Context(), spool); err != nil || heard != c.want || spool.Waiting() != 0 {
+				t.Errorf("heard %q, want %q; %d wait: %v", heard, c.want, spool.Waiting(), err)
+			}
+		})
+	}
+}
+
 func TestAddWhenFull(t *testing.T) {
 	t.Parallel()
 	c := &callback{}

@@ -894,6 +894,10 @@ type EventType string
 
 // EventsAccepted defines model for EventsAccepted.
 type EventsAccepted struct {
+	// BudgetSpent Says what is used up once the attempts have reported to have used all of the task's budget,
+	// whose agent is to stop then; graf-runner stops it.
+	BudgetSpent string `json:"budgetSpent,omitempty,omitzero"`
+
 	// Events In the order they were sent, without heartbeats.
 	Events  []EventAccepted `json:"events"`
 	Uploads []Upload        `json:"uploads"`

@@ -1259,6 +1259,11 @@ export interface components {
             /** @description In the order they were sent, without heartbeats. */
             events: components["schemas"]["EventAccepted"][];
             uploads: components["schemas"]["Upload"][];
+            /**
+             * @description Says what is used up once the attempts have reported to have used all of the task's budget,
+             *     whose agent is to stop then; graf-runner stops it.
+             */
+            budgetSpent?: string;
         };
         EventAccepted: {
             eventId: string;

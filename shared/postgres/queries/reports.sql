@@ -1,7 +1,7 @@
 -- name: FindReporter :one
--- FindReporter tells whose token it is, who was given it, and the salt for the
--- digests of that task's Secrets.
-SELECT t.token_hash, t.task_id, t.issued_to, k.manifest_salt
+-- FindReporter tells whose token it is, who was given it, the salt for the
+-- digests of that task's Secrets, and what the task may use.
+SELECT t.token_hash, t.task_id, t.issued_to, k.manifest_salt, k.budget_tokens, k.budget_usd
 FROM codex_task_tokens t JOIN codex_tasks k ON k.id = t.task_id
 WHERE t.token_hash = $1;
 

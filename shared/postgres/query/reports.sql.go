@@ -14,7 +14,7 @@ import (
 )
 
 const findReporter = `-- name: FindReporter :one
-SELECT t.token_hash, t.task_id, t.issued_to, k.manifest_salt
+SELECT t.token_hash, t.task_id, t.issued_to, k.manifest_salt, k.budget_tokens, k.budget_usd
 FROM codex_task_tokens t JOIN codex_tasks k ON k.id = t.task_id
 WHERE t.token_hash = $1
 `
@@ -24,10 +24,12 @@ type FindReporterRow struct {
 	TaskID       uuid.UUID
 	IssuedTo     string
 	ManifestSalt []byte
+	BudgetTokens *int64
+	BudgetUsd    *float64
 }
 
-// FindReporter tells whose token it is, who was given it, and the salt for the
-// digests of that task's Secrets.
+// FindReporter tells whose token it is, who was given it, the salt for the
+// digests of that task's Secrets, and what the task may use.
 func (q *Queries) FindReporter(ctx context.Context, tokenHash []byte) (FindReporterRow, error) {
 	row := q.db.QueryRow(ctx, findReporter, tokenHash)
 	var i FindReporterRow
@@ -36,6 +38,8 @@ func (q *Queries) FindReporter(ctx context.Context, tokenHash []byte) (FindRepor
 		&i.TaskID,
 		&i.IssuedTo,
 		&i.ManifestSalt,
+		&i.BudgetTokens,
+		&i.BudgetUsd,
 	)
 	return i, err
 }
