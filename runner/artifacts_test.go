@@ -2,6 +2,8 @@ package runner_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -117,7 +119,8 @@ func TestArtifactsOutsideTheFolder(t *testing.T) {
 	}
 }
 
-// change writes into a file all the time, until it is told to stop.
+// change writes into a file all the time, until it is told to stop: by a mapping of it, since the kernel has a
+// writer wait while the disk is busy.
 func change(t *testing.T, path string, size int) (stop func()) {
 	t.Helper()
 	file, err := os.Create(path)
@@ -127,17 +130,20 @@ func change(t *testing.T, path string, size int) (stop func()) {
 	if err := file.Truncate(int64(size)); err != nil {
 		t.Fatal(err)
 	}
+	page, err := syscall.Mmap(int(file.Fd()), 0, os.Getpagesize(), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err = errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for {
+		for tick := time.Tick(time.Millisecond); ; {
+			binary.NativeEndian.PutUint64(page, rand.Uint64())
 			select {
 			case <-done:
-				_ = file.Close()
+				_ = syscall.Munmap(page) // of what it was given
 				return
-			default:
-				_, _ = fmt.Fprintf(file, "%d", rand.Int64())
-				_, _ = file.Seek(0, 0)
+			case <-tick:
 			}
 		}
 	}()
