@@ -40,14 +40,16 @@ help: ## List the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# AGENT=codex: the Codex CLI, which is installed, is on the agents' PATH.
+with_agent = $(if $(filter codex,$(AGENT)),PATH="$$(dirname "$$(local/install-codex.sh)"):$$PATH")
+
 .PHONY: demo
 demo: setup build ## Run the main job end to end and show it happening (AGENT=codex MODEL=NAME: by a model's agent)
-	@$(if $(filter codex,$(AGENT)),PATH="$$(dirname "$$(local/install-codex.sh)"):$$PATH") \
-		exec bin/graf-local demo --data '$(DATA)' $(if $(AGENT),--agent '$(AGENT)') $(if $(MODEL),--model '$(MODEL)')
+	@$(with_agent) exec bin/graf-local demo --data '$(DATA)' $(if $(AGENT),--agent '$(AGENT)') $(if $(MODEL),--model '$(MODEL)')
 
 .PHONY: run
-run: setup build ## Run the local platform until Ctrl-C
-	@exec bin/graf-local run --data '$(DATA)'
+run: setup build ## Run the local platform until Ctrl-C (AGENT=codex: with the Codex CLI for its tasks)
+	@$(with_agent) exec bin/graf-local run --data '$(DATA)'
 
 .PHONY: test
 test: setup-test bin/graf-local ## Run every test, with the race detector, on real servers (TESTFLAGS='-run NAME')

@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/docstest"
 )
 
 // staleAfter is GRAF_STALE_AFTER of finalize: what ends sooner was not found by
@@ -24,6 +28,7 @@ func TestEnds(t *testing.T) {
 	t.Run("told by the ApiServerSource", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *system){
 			"a Job is deleted from outside":                  testDeleted,
+			"a Job is deleted as the runbook says":           testDeletedByRunbook,
 			"a Job is deleted, and there is another attempt": testDeletedOnce,
 			"a container runs out of memory":                 testOutOfMemory,
 		} {
@@ -82,6 +87,32 @@ func testDeleted(t *testing.T, s *system) {
 	if took := task.FinishedAt.Sub(at); took > staleAfter {
 		t.Errorf("%v passed: no event told of it", took)
 	}
+}
+
+// testDeletedByRunbook runs the commands of the runbook about stuck tasks that call kubectl, of which the last deletes the Job.
+func testDeletedByRunbook(t *testing.T, s *system) {
+	id := s.submit(t, s.mode(t, "hang")).TaskID
+	s.awaitPod(t, id)
+	var out string
+	for _, b := range docstest.Blocks(t, "../docs/runbooks/stuck-task.md") {
+		if !b.Has("kubectl") {
+			continue
+		}
+		command := exec.CommandContext(within(t), "bash", "-eu", "-c", `kubectl() { ../cluster/kubectl.sh "$@"; }; `+b.Commands)
+		command.Env = append(os.Environ(), "task="+id.String())
+		printed, err := command.CombinedOutput()
+		if err != nil {
+			t.Fatalf("line %d: %v\n%s", b.Line, err, printed)
+		}
+		out += string(printed)
+	}
+	job := regexp.QuoteMeta(id.String()) + `-1`
+	for _, want := range []string{`job\.batch/codex-` + job, `pod/codex-` + job + `.* Running`, `job\.batch "codex-` + job + `".* deleted`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("the commands print no %s:\n%s", want, out)
+		}
+	}
+	checkFailure(t, s.awaitStatus(t, id, api.TaskStatusFailed), api.FailureClassInfrastructure, "deleted before it ended")
 }
 
 func testDeletedOnce(t *testing.T, s *system) {

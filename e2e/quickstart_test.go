@@ -11,35 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/graf-run/graf/shared/docstest"
 	"github.com/graf-run/graf/shared/responsestest"
 )
-
-// block is a block of commands in docs/quickstart.md, which its info string tells how to
-// run: "background" until it is "stopped", "cluster" where the cluster is, "key" with a model.
-type block struct{ info, commands string }
-
-var fenced = regexp.MustCompile("(?ms)^```sh(.*?)\n(.*?)^```$")
-
-func quickstart(t *testing.T) []block {
-	t.Helper()
-	text, err := os.ReadFile("../docs/quickstart.md")
-	must(t, err)
-	var blocks []block
-	for _, match := range fenced.FindAllStringSubmatch(string(text), -1) {
-		blocks = append(blocks, block{info: match[1], commands: match[2]})
-	}
-	if len(blocks) < 8 {
-		t.Fatalf("%d blocks of commands: has docs/quickstart.md another form?", len(blocks))
-	}
-	return blocks
-}
 
 // reader is a newcomer who does what the quick start says, and nothing else.
 type reader struct {
@@ -51,7 +31,8 @@ type reader struct {
 
 // TestQuickstart runs every command of docs/quickstart.md, those that need a language
 // model against one by a script. The platform's data and ports are the test's own, and
-// what the quick start puts into /tmp is elsewhere.
+// what the quick start puts into /tmp is elsewhere. The words of a block tell how to run
+// it: "background" until a block is "stopped", "cluster" where the cluster is, "key" with a model.
 func TestQuickstart(t *testing.T) {
 	s := newSystem(t)
 	root, err := filepath.Abs("..")
@@ -61,24 +42,28 @@ func TestQuickstart(t *testing.T) {
 	learn := responsestest.CallsMCP("graf", "record_lesson", map[string]string{"lesson": "A memory limit of 512Mi does well."})
 	model := responsestest.NewOn(t, func(handler http.Handler) string { return serve(t, s.address, handler) },
 		edit, learn, responsestest.Says("It has a limit."), edit, learn, responsestest.Says("It has the same."),
-		responsestest.Says("Hello."))
+		edit, responsestest.Says("It has one, too."), responsestest.Says("Hello."))
 	r.environment = append(withoutGraf(os.Environ()), "DATA="+r.folder+"/data", "KEY=sk-scripted-0123456789abcdef",
 		"AGENT_OPENAI_BASE_URL="+model.URL, "GRAF_CONFIG="+r.folder+"/graf.yaml",
 		"GRAF_OVERLAY=deploy/overlays/e2e", // other tests go on with it
 		"GRAF_CLUSTER_NETNS="+os.Getenv("GRAF_CLUSTER_NETNS"), "GRAF_CLUSTER_STATE="+os.Getenv("GRAF_CLUSTER_STATE"))
 	t.Cleanup(func() { s.remove(t, secrets, graf, "graf-agent") })
-	for i, b := range quickstart(t) {
-		name := fmt.Sprintf("%d%s: %s", i+1, b.info, strings.SplitN(b.commands, "\n", 2)[0])
+	blocks := docstest.Blocks(t, "../docs/quickstart.md")
+	if len(blocks) < 8 {
+		t.Fatalf("%d blocks of commands: has docs/quickstart.md another form?", len(blocks))
+	}
+	for i, b := range blocks {
+		name := fmt.Sprintf("%d %s: %s", i+1, strings.Join(b.Words, " "), strings.SplitN(b.Commands, "\n", 2)[0])
 		ok := t.Run(name, func(t *testing.T) {
-			if strings.Contains(b.info, "background") {
+			if b.Has("background") {
 				return
 			}
-			if strings.Contains(b.info, "stopped") {
+			if b.Has("stopped") {
 				r.stop()
 			}
 			t.Log(r.run(t, b))
 		})
-		if strings.Contains(b.info, "background") {
+		if b.Has("background") {
 			r.background(t, b)
 		}
 		if !ok {
@@ -103,9 +88,9 @@ func withoutGraf(environ []string) []string {
 }
 
 // command makes a shell do what a block says.
-func (r *reader) command(t *testing.T, b block) *exec.Cmd {
+func (r *reader) command(t *testing.T, b docstest.Block) *exec.Cmd {
 	t.Helper()
-	text := strings.NewReplacer(".graf/", r.folder+"/data/", "/tmp/", r.folder+"/").Replace(b.commands)
+	text := strings.NewReplacer(".graf/", r.folder+"/data/", "/tmp/", r.folder+"/").Replace(b.Commands)
 	if state := os.Getenv("GRAF_CLUSTER_STATE"); state != "" {
 		text = strings.ReplaceAll(text, "/var/lib/graf-cluster", state)
 	} else if netns := os.Getenv("GRAF_CLUSTER_NETNS"); netns != "" {
@@ -115,7 +100,7 @@ func (r *reader) command(t *testing.T, b block) *exec.Cmd {
 	text = strings.ReplaceAll(text, `--from-literal=OPENAI_API_KEY="$KEY"`, `--from-literal=OPENAI_API_KEY="$KEY" --from-literal=OPENAI_BASE_URL="$AGENT_OPENAI_BASE_URL"`)
 	// A terminal keeps what was exported: one for this machine, another for the cluster.
 	terminal := r.folder + "/terminal"
-	if strings.Contains(b.info, "cluster") {
+	if b.Has("cluster") {
 		terminal += "-cluster"
 	}
 	text = fmt.Sprintf("if [[ -f %[1]s ]]; then . %[1]s; fi\n%s\nexport -p > %[1]s\n", terminal, text)
@@ -130,17 +115,17 @@ func (r *reader) command(t *testing.T, b block) *exec.Cmd {
 }
 
 // run does it to the end.
-func (r *reader) run(t *testing.T, b block) string {
+func (r *reader) run(t *testing.T, b docstest.Block) string {
 	t.Helper()
 	out, err := r.command(t, b).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v:\n%s\n%s", err, b.commands, out)
+		t.Fatalf("%v:\n%s\n%s", err, b.Commands, out)
 	}
 	return string(out)
 }
 
 // background starts it, and waits until it says that Graf runs.
-func (r *reader) background(t *testing.T, b block) {
+func (r *reader) background(t *testing.T, b docstest.Block) {
 	t.Helper()
 	command := r.command(t, b)
 	out, err := command.StdoutPipe()

@@ -36,6 +36,9 @@ main() {
   [[ ${DEPS:-apt} == apt ]] || fail "DEPS=$DEPS is unknown: use apt or compose"
   [[ $variables == GRAF ]] || need_command cc CC gcc libc6-dev
   [[ $variables == GRAF ]] || need_command git PATH git ca-certificates
+  # The documentation's commands, which tests run.
+  [[ $variables == GRAF ]] || need_command curl PATH curl ca-certificates
+  [[ $variables == GRAF ]] || need_command jq PATH jq
   if ! external DATABASE_URL; then
     install_postgres
     install_pgvector

@@ -51,7 +51,7 @@ func buildPrograms() (string, error) {
 	arguments := []string{
 		"build", "-buildvcs=false", "-o", folder + string(filepath.Separator),
 		module + "examples/cmd/manifest-agent", module + "e2e/cmd/e2e-agent", module + "local/cmd/graf-embeddings",
-		module + "runner/cmd/graf-runner",
+		module + "runner/cmd/graf-runner", module + "cli/cmd/graf",
 	}
 	for _, name := range functionNames {
 		arguments = append(arguments, module+"functions/"+name+"/cmd/"+name)

@@ -36,6 +36,8 @@ GRAF_POSTGRES_PORT (15432), GRAF_REDIS_PORT (16379), GRAF_S3_PORT (19000).
 Servers that exist: GRAF_DATABASE_URL, GRAF_REDIS_URL, and GRAF_S3_ENDPOINT with
 GRAF_S3_ACCESS_KEY_ID and GRAF_S3_SECRET_ACCESS_KEY; for each that is set, none is started.
 OPENAI_API_KEY or OPENAI_BASE_URL: use that embedding model in place of the offline one.
+AGENT_OPENAI_API_KEY, AGENT_ANTHROPIC_API_KEY, AGENT_GIT_TOKEN …: what agents log in with
+(without AGENT_, the same). codex or claude must be on the PATH for tasks of that kind.
 GRAF_TICK (5s): how often the sweep runs.`,
 		Example: `  graf-local run
   graf-local run --ephemeral -- go test ./...`,
