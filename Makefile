@@ -41,7 +41,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # AGENT=codex: the Codex CLI, which is installed, is on the agents' PATH.
-with_agent = $(if $(filter codex,$(AGENT)),PATH="$$(dirname "$$(local/install-codex.sh)"):$$PATH")
+with_agent = $(if $(filter codex,$(AGENT)),codex="$$(local/install-codex.sh)" && PATH="$${codex%/*}:$$PATH")
 
 .PHONY: demo
 demo: setup build ## Run the main job end to end and show it happening (AGENT=codex MODEL=NAME: by a model's agent)

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/google/uuid v1.6.0
 	github.com/graf-run/graf/eventing v0.0.0
+	github.com/graf-run/graf/sdk/go v0.0.0
 	github.com/graf-run/graf/shared v0.0.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/redis/go-redis/v9 v9.23.0
@@ -61,5 +62,6 @@ require (
 replace (
 	github.com/graf-run/graf/eventing => ../eventing
 	github.com/graf-run/graf/migrations => ../migrations
+	github.com/graf-run/graf/sdk/go => ../sdk/go
 	github.com/graf-run/graf/shared => ../shared
 )

@@ -1,11 +1,15 @@
 package runner
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/graf-run/graf/runner/agent"
+	"github.com/graf-run/graf/runner/mask"
+	"github.com/graf-run/graf/runner/spool"
 )
 
 // The price list of docs/runner.md is one.
@@ -26,5 +30,38 @@ func TestDocumentedPrices(t *testing.T) {
 		if err != nil || got < want-1e-9 || got > want+1e-9 {
 			t.Errorf("%s costs %f, want %f, %v", model, got, want, err)
 		}
+	}
+}
+
+// A budget that is spent while the runner waits for its next try ends the wait, and there is none.
+func TestBudgetIsSpentWhileWaiting(t *testing.T) {
+	t.Parallel()
+	for name, early := range map[string]bool{"before": true, "meanwhile": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kept, err := spool.Open(t.TempDir(), 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = kept.Close() })
+			r := &runner{config: Config{Tries: 3}, spool: kept, mask: mask.FromEnvironment(nil)}
+			r.state.session = "session"
+			if early {
+				r.budgetSpent("2 of 1 tokens are used")
+			} else {
+				go func() {
+					for kept.Waiting() == 0 { // it says that it waits
+						time.Sleep(time.Millisecond)
+					}
+					r.budgetSpent("2 of 1 tokens are used")
+				}()
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			failure := &agent.Failure{Class: agent.ClassQuota, RetryAfter: 50 * time.Second}
+			if began := time.Now(); r.again(ctx, 1, failure) || time.Since(began) > 20*time.Second {
+				t.Errorf("another try after %v", time.Since(began))
+			}
+		})
 	}
 }

@@ -112,7 +112,7 @@ type state struct {
 	usage            agent.Usage
 	// priced is what parts of the present try's usage cost.
 	priced float64
-	// overspent is errBudget with the reason once the budget allows no more; stop stops the agent, if it runs.
+	// overspent is errBudget with the reason once the budget allows no more; stop stops what is under way, if anything is.
 	overspent error
 	stop      context.CancelCauseFunc
 	failure   *agent.Failure
@@ -352,7 +352,7 @@ func (r *runner) take(out *output, said agent.Report) {
 	}
 }
 
-// stoppedBy notes what stops the agent; nil says that it has ended.
+// stoppedBy notes what stops the agent, or the wait for its next try; nil says that it has ended.
 func (r *runner) stoppedBy(stop context.CancelCauseFunc) {
 	r.state.Lock()
 	defer r.state.Unlock()
@@ -368,7 +368,7 @@ func (r *runner) budgetSpent(what string) {
 	r.state.overspend(fmt.Errorf("%w: %s", errBudget, what))
 }
 
-// overspend stops the agent, and has no other try follow. The state is locked.
+// overspend stops the agent or the wait for its next try, and has no other follow. The state is locked.
 func (s *state) overspend(why error) {
 	if s.overspent == nil {
 		s.overspent = why
@@ -451,6 +451,10 @@ func (r *runner) again(ctx context.Context, try int, failure *agent.Failure) boo
 	r.progress(map[string]any{
 		"kind": "waiting", "reason": failure.Reason, "class": failure.Class, "seconds": wait.Seconds(), "session": session,
 	})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.stoppedBy(cancel)
+	defer r.stoppedBy(nil)
 	select {
 	case <-ctx.Done():
 		return false

@@ -49,7 +49,7 @@ func TestCommandRunsOutOfBudget(t *testing.T) {
 		reason string
 	}{
 		"tokens":  {graf.Budget{Tokens: new(int64(100))}, `{"inputTokens": 70, "outputTokens": 30}`, "100 of 100 tokens"},
-		"dollars": {graf.Budget{USD: new(0.5)}, `{"usd": 0.75}`, "$0.75 of $0.5"},
+		"dollars": {graf.Budget{USD: new(0.5)}, `{"usd": 0.75}`, "$0.7500 of $0.5000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

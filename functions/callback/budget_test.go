@@ -16,7 +16,7 @@ func TestBudgetSpent(t *testing.T) {
 		"none":         {"budget_tokens = NULL", "", "", ""},
 		"within":       {"budget_tokens = 161, budget_usd = 0.51", "", "", ""},
 		"at the first": {"budget_tokens = 80", "80 of 80 tokens are used", "160 of 80 tokens are used", "160 of 80 tokens are used"},
-		"of dollars":   {"budget_usd = 0.5", "", "$0.5 of $0.5 are spent", "$0.5 of $0.5 are spent"},
+		"of dollars":   {"budget_usd = 0.5", "", "$0.5000 of $0.5000 are spent", "$0.5000 of $0.5000 are spent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

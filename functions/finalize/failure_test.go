@@ -39,7 +39,7 @@ func TestReportedFailures(t *testing.T) {
 			termination: kube.Termination{ExitCode: 137, OOMKilled: true, Reason: "OOMKilled"},
 		},
 		"tokens spent":  {report: `{"message":"no"}`, usage: `{"inputTokens":900,"outputTokens":100}`, class: "agent", after: -1, reason: "1000 of 1000 tokens"},
-		"dollars spent": {report: `{"message":"no"}`, usage: `{"usd":0.5}`, class: "agent", after: -1, reason: "$0.5 of $0.5"},
+		"dollars spent": {report: `{"message":"no"}`, usage: `{"usd":0.5}`, class: "agent", after: -1, reason: "$0.5000 of $0.5000"},
 		"budget left":   {report: `{"message":"no"}`, usage: `{"inputTokens":900,"outputTokens":99,"usd":0.49}`, class: "agent"},
 		"odd usage":     {report: `{"message":"no"}`, usage: `{"inputTokens":"900","outputTokens":-5,"usd":[1]}`, class: "agent"},
 	} {

@@ -328,7 +328,7 @@ func TestSpentBudget(t *testing.T) {
 	f := setup(t, limiter.SlotsConfig{})
 	for bound, want := range map[string]string{
 		"budget_tokens = 400": "the budget is spent: 400 of 400 tokens are used",
-		"budget_usd = 0.25":   "the budget is spent: $0.25 of $0.25 are spent",
+		"budget_usd = 0.25":   "the budget is spent: $0.2500 of $0.2500 are spent",
 	} {
 		task := tasktest.Queued(t, f.pool, tasktest.Task{})
 		tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET `+bound+` WHERE id = $1`, task.ID)

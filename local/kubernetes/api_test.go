@@ -206,6 +206,7 @@ func TestRefusals(t *testing.T) {
 		"future version":    {"GET", jobsPath + "?watch=1&resourceVersion=x", "", 400, "resourceVersion"},
 		"update":            {"PUT", secretsPath + "/taken", `{}`, 405, "MethodNotAllowed"},
 		"dry run":           {"POST", secretsPath + "?dryRun=All", `{"metadata": {"name": "s"}}`, 400, "dryRun"},
+		"dry deletion":      {"DELETE", secretsPath + "/taken?dryRun=All", "", 400, "dryRun"},
 		"orphaning":         {"DELETE", secretsPath + "/taken", `{"propagationPolicy": "Orphan"}`, 400, "orphaned"},
 		"orphaning all":     {"DELETE", secretsPath + "?propagationPolicy=Orphan", "", 400, "orphaned"},
 		"deleting some":     {"DELETE", secretsPath + "?labelSelector=" + url.QueryEscape("a in b"), "", 400, "labelSelector"},

@@ -196,7 +196,7 @@ func (c *Cluster) deleteCollection(w http.ResponseWriter, call call) error {
 	return nil
 }
 
-// deleteOptions are those of the body and the query, with the propagation policy of either.
+// deleteOptions are those of the body, with the propagation policy of the query where the body has none.
 func deleteOptions(r *http.Request) (metav1.DeleteOptions, error) {
 	options := metav1.DeleteOptions{}
 	if err := decodeBody(r, &options); err != nil {
@@ -205,7 +205,7 @@ func deleteOptions(r *http.Request) (metav1.DeleteOptions, error) {
 	if options.PropagationPolicy == nil {
 		options.PropagationPolicy = new(metav1.DeletionPropagation(r.URL.Query().Get("propagationPolicy")))
 	}
-	if *options.PropagationPolicy == metav1.DeletePropagationOrphan || len(options.DryRun) > 0 {
+	if *options.PropagationPolicy == metav1.DeletePropagationOrphan || len(options.DryRun) > 0 || r.URL.Query().Has("dryRun") {
 		return options, apierrors.NewBadRequest("the local cluster supports neither dryRun nor orphaned dependents")
 	}
 	return options, nil

@@ -31,7 +31,7 @@ const (
 	firstDelay     = time.Second
 	lastDelay      = 30 * time.Second
 	requestTimeout = 30 * time.Second
-	maxAnswer      = 1 << 20
+	maxAnswer      = 64 << 10
 )
 
 // Sender sends a spool's events to a callback function.

@@ -14,7 +14,7 @@ func Spent(tokens *int64, usd *float64, used query.SumUsageRow) string {
 	case tokens != nil && total >= *tokens:
 		return fmt.Sprintf("%d of %d tokens are used", total, *tokens)
 	case usd != nil && used.Usd >= *usd:
-		return fmt.Sprintf("$%.4g of $%.4g are spent", used.Usd, *usd)
+		return fmt.Sprintf("$%.4f of $%.4f are spent", used.Usd, *usd)
 	}
 	return ""
 }

@@ -19,8 +19,8 @@ func TestSpent(t *testing.T) {
 		"within":         {new(int64(121)), new(0.51), ""},
 		"tokens":         {new(int64(120)), nil, "120 of 120 tokens are used"},
 		"beyond":         {new(int64(100)), new(0.6), "120 of 100 tokens are used"},
-		"dollars":        {nil, new(0.5), "$0.5 of $0.5 are spent"},
-		"dollars beyond": {new(int64(1000)), new(0.25), "$0.5 of $0.25 are spent"},
+		"dollars":        {nil, new(0.5), "$0.5000 of $0.5000 are spent"},
+		"dollars beyond": {new(int64(1000)), new(0.25), "$0.5000 of $0.2500 are spent"},
 		"both":           {new(int64(1)), new(0.1), "120 of 1 tokens are used"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package docstest reads the commands of the documentation for the tests that run them. What follows "sh" in the line
-// that begins a block says by whom it is run, CONTRIBUTING.md which words there are.
+// that begins a block says by whom it is run: CONTRIBUTING.md has the words, and TestQuickstart of e2e those of its own document.
 package docstest
 
 import (

@@ -100,8 +100,8 @@ func TestDocumentation(t *testing.T) {
 		commands, _, _ := strings.Cut(block, "```")
 		lines = append(lines, commands)
 	}
-	if len(lines) < 5 {
-		t.Fatalf("docs/cli.md has %d blocks of commands", len(lines))
+	if len(lines) < 5 || len(lines) != strings.Count(string(text), "```sh") {
+		t.Fatalf("of docs/cli.md %d blocks of commands are run", len(lines))
 	}
 	folder := t.TempDir()
 	for name, content := range map[string]string{

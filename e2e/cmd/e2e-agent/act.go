@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+
+	graf "github.com/graf-run/graf/sdk/go"
 )
 
 // account is where Kubernetes puts what a container needs to call its API.
@@ -55,15 +57,28 @@ func (s step) take(ctx context.Context) error {
 	return report(ctx, "progress", map[string]any{"name": s.Name, "status": status, "answer": answer}, true)
 }
 
-// sendAction has Graf carry out an action, and tries again when it does not answer.
+// sendAction has Graf carry out an action, by the SDK, and tries again when it does not answer.
 func sendAction(ctx context.Context, s step) (status int, answer string, err error) {
-	r := request{
-		Method: http.MethodPost, URL: os.Getenv("GRAF_ACTIONS_URL"), Token: os.Getenv("GRAF_CALLBACK_TOKEN"),
-		Type: "application/json", Body: string(s.Body),
+	var action graf.ActionRequest
+	if err := json.Unmarshal(s.Body, &action); err != nil {
+		return 0, "", err
+	}
+	client, task, err := graf.NewInContainer()
+	if err != nil {
+		return 0, "", err
 	}
 	err = again(ctx, func() (bool, error) {
-		status, answer, err = send(ctx, http.DefaultClient, r)
-		return status != 0 && status != http.StatusServiceUnavailable, err
+		results, err := client.Act(ctx, task, action)
+		if problem, ok := errors.AsType[*graf.Problem](err); ok {
+			status, answer = problem.Status, problem.Error()
+			return status != http.StatusServiceUnavailable, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		body, err := json.Marshal(results)
+		status, answer = http.StatusOK, string(body)
+		return true, err
 	})
 	return status, answer, err
 }
