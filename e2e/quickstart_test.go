@@ -38,6 +38,8 @@ func TestQuickstart(t *testing.T) {
 	root, err := filepath.Abs("..")
 	must(t, err)
 	r := &reader{root: root, folder: t.TempDir()}
+	// Others can pass it, as Postgres needs where root may make no user namespace.
+	must(t, os.Chmod(filepath.Dir(r.folder), 0o711))
 	edit := responsestest.Executes(`sed -i 's/^\( *\)requests:$/\1limits:\n\1  memory: 512Mi\n&/' manifests/*.yaml`)
 	learn := responsestest.CallsMCP("graf", "record_lesson", map[string]string{"lesson": "A memory limit of 512Mi does well."})
 	model := responsestest.NewOn(t, func(handler http.Handler) string { return serve(t, s.address, handler) },
