@@ -69,14 +69,8 @@ func (r *Recorder) Record(ctx context.Context, report Report) (receipt Receipt, 
 // budgetSpent adds up what the task has used, if that is bounded. What the report says of it is stored by now: should this
 // fail, it is sent again.
 func (r *Recorder) budgetSpent(ctx context.Context, reporter Reporter) (string, error) {
-	if reporter.BudgetTokens == nil && reporter.BudgetUSD == nil {
-		return "", nil
-	}
-	used, err := query.New(r.pool).SumUsage(ctx, reporter.TaskID)
-	if err != nil {
-		return "", fmt.Errorf("add up what task %s used: %w", reporter.TaskID, postgres.Classify(err))
-	}
-	return budget.Spent(reporter.BudgetTokens, reporter.BudgetUSD, used), nil
+	_, spent, err := budget.Check(ctx, query.New(r.pool), reporter.TaskID, reporter.BudgetTokens, reporter.BudgetUSD)
+	return spent, postgres.Classify(err)
 }
 
 func (r *Recorder) record(ctx context.Context, report Report) (receipt Receipt, err error) {

@@ -167,15 +167,9 @@ func readFailure(content json.RawMessage) reportedFailure {
 
 // readUsage compares what all attempts have used with the task's budget.
 func (e *evidence) readUsage(ctx context.Context, q *query.Queries, task query.Task) error {
-	if task.BudgetTokens == nil && task.BudgetUsd == nil {
-		return nil
-	}
-	used, err := q.SumUsage(ctx, task.ID)
-	if err != nil {
-		return fmt.Errorf("add up the usage: %w", err)
-	}
-	e.overspent = budget.Spent(task.BudgetTokens, task.BudgetUsd, used)
-	return nil
+	_, spent, err := budget.Check(ctx, q, task.ID, task.BudgetTokens, task.BudgetUsd)
+	e.overspent = spent
+	return err
 }
 
 func (e *evidence) readChange(ctx context.Context, q *query.Queries, task query.Task) error {

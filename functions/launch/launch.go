@@ -258,14 +258,11 @@ func (l *Launcher) spec(ctx context.Context, task query.Task, in launchInput, de
 
 // budget is what is left of a task's budget for its present attempt.
 func (l *Launcher) budget(ctx context.Context, task query.Task) (kube.Budget, error) {
-	if task.BudgetTokens == nil && task.BudgetUsd == nil {
-		return kube.Budget{}, nil
-	}
-	used, err := query.New(l.pool).SumUsage(ctx, task.ID)
+	used, spent, err := budget.Check(ctx, query.New(l.pool), task.ID, task.BudgetTokens, task.BudgetUsd)
 	if err != nil {
-		return kube.Budget{}, fmt.Errorf("add up what task %s used: %w", task.ID, err)
+		return kube.Budget{}, err
 	}
-	if spent := budget.Spent(task.BudgetTokens, task.BudgetUsd, used); spent != "" {
+	if spent != "" {
 		return kube.Budget{}, fmt.Errorf("%w: %s", errBudgetSpent, spent)
 	}
 	var left kube.Budget

@@ -1,13 +1,12 @@
-package budget_test
+package budget
 
 import (
 	"testing"
 
-	"github.com/graf-run/graf/shared/budget"
 	"github.com/graf-run/graf/shared/postgres/query"
 )
 
-func TestSpent(t *testing.T) {
+func TestCompare(t *testing.T) {
 	t.Parallel()
 	used := query.SumUsageRow{InputTokens: 100, CachedInputTokens: 90, OutputTokens: 20, ReasoningTokens: 5, Usd: 0.5}
 	for name, c := range map[string]struct {
@@ -25,7 +24,7 @@ func TestSpent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := budget.Spent(c.tokens, c.usd, used); got != c.want {
+			if got := compare(c.tokens, c.usd, used); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
