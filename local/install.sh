@@ -34,11 +34,13 @@ main() {
     return
   fi
   [[ ${DEPS:-apt} == apt ]] || fail "DEPS=$DEPS is unknown: use apt or compose"
-  [[ $variables == GRAF ]] || need_command cc CC gcc libc6-dev
-  [[ $variables == GRAF ]] || need_command git PATH git ca-certificates
-  # The documentation's commands, which tests run.
-  [[ $variables == GRAF ]] || need_command curl PATH curl ca-certificates
-  [[ $variables == GRAF ]] || need_command jq PATH jq
+  if [[ $variables == GRAF_TEST ]]; then
+    need_command cc CC gcc libc6-dev
+    need_command git PATH git ca-certificates
+    # The documentation's commands, which tests run.
+    need_command curl PATH curl ca-certificates
+    need_command jq PATH jq
+  fi
   if ! external DATABASE_URL; then
     install_postgres
     install_pgvector

@@ -87,12 +87,11 @@ func (c *Cluster) get(w http.ResponseWriter, call call) error {
 }
 
 func (c *Cluster) list(w http.ResponseWriter, call call) error {
-	query := call.request.URL.Query()
-	matches, err := parseSelection(query.Get("labelSelector"), query.Get("fieldSelector"))
+	matches, err := call.selection()
 	if err != nil {
 		return err
 	}
-	if watching, _ := strconv.ParseBool(query.Get("watch")); watching {
+	if watching, _ := strconv.ParseBool(call.request.URL.Query().Get("watch")); watching {
 		return c.watch(w, call, matches)
 	}
 	objects, version, err := c.find(call.resource, call.namespace(), matches)
@@ -136,12 +135,14 @@ func (c *Cluster) find(r *resource, namespace string, matches selection) ([]obje
 // selection tells which objects a list or a watch is about.
 type selection func(object) bool
 
-func parseSelection(labelText, fieldText string) (selection, error) {
-	byLabel, err := labels.Parse(labelText)
+// selection is what the request's selectors choose.
+func (c call) selection() (selection, error) {
+	query := c.request.URL.Query()
+	byLabel, err := labels.Parse(query.Get("labelSelector"))
 	if err != nil {
 		return nil, apierrors.NewBadRequest("labelSelector: " + err.Error())
 	}
-	byField, err := fields.ParseSelector(fieldText)
+	byField, err := fields.ParseSelector(query.Get("fieldSelector"))
 	if err != nil {
 		return nil, apierrors.NewBadRequest("fieldSelector: " + err.Error())
 	}
@@ -174,8 +175,7 @@ func (c *Cluster) delete(w http.ResponseWriter, call call) error {
 
 // deleteCollection deletes what matches in a namespace, one object after the other, and answers with what it was.
 func (c *Cluster) deleteCollection(w http.ResponseWriter, call call) error {
-	query := call.request.URL.Query()
-	matches, err := parseSelection(query.Get("labelSelector"), query.Get("fieldSelector"))
+	matches, err := call.selection()
 	if err != nil {
 		return err
 	}

@@ -179,23 +179,19 @@ func (r *reader) set(name, value string) {
 	r.environment += fmt.Sprintf("export %s='%s'\n", name, value)
 }
 
-// run runs a block, in the shell that the last one has left.
+// run runs a block, with the functions and variables that the last one has left.
 func (r *reader) run(t *testing.T, b docstest.Block) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	commands := strings.ReplaceAll(b.Commands, "http://127.0.0.1:8080", r.system.URL())
 	shell := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c",
-		r.environment+commands+"\ndeclare -f > functions; for name in $(compgen -v | grep '^[a-z]'); do declare -p \"$name\"; done > variables")
+		r.environment+"if [[ -f terminal ]]; then . ./terminal; fi\n"+commands+
+			"\n{ declare -f; for name in $(compgen -v | grep '^[a-z]'); do declare -p \"$name\"; done; } > terminal")
 	shell.Dir = r.folder
 	out, err := shell.CombinedOutput()
 	if err != nil {
 		t.Fatalf("line %d: %v\n%s\n%s", b.Line, err, b.Commands, out)
-	}
-	for _, kept := range []string{"functions", "variables"} {
-		text, err := os.ReadFile(filepath.Join(r.folder, kept))
-		must(t, err)
-		r.environment += string(text) + "\n"
 	}
 	return string(out)
 }
