@@ -2,15 +2,20 @@ package runner_test
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -119,51 +124,36 @@ func TestArtifactsOutsideTheFolder(t *testing.T) {
 	}
 }
 
-// change writes into a file all the time, until it is told to stop: by a mapping of it, since the kernel has a
-// writer wait while the disk is busy.
-func change(t *testing.T, path string, size int) (stop func()) {
+// changing serves Graf, and changes a file in the folder whenever an artifact of its name is declared, which is
+// after it was hashed and before it is sent: as often as times has it.
+func changing(t *testing.T, folder string, times map[string]int) *httptest.Server {
 	t.Helper()
-	file, err := os.Create(path)
+	platform, err := url.Parse(graf.OptionsFromEnvironment().BaseURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := file.Truncate(int64(size)); err != nil {
-		t.Fatal(err)
-	}
-	page, err := syscall.Mmap(int(file.Fd()), 0, os.Getpagesize(), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
-	if err = errors.Join(err, file.Close()); err != nil {
-		t.Fatal(err)
-	}
-	done, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for tick := time.Tick(time.Millisecond); ; {
-			binary.NativeEndian.PutUint64(page, rand.Uint64())
-			select {
-			case <-done:
-				_ = syscall.Munmap(page) // of what it was given
-				return
-			case <-tick:
-			}
-		}
-	}()
-	return func() { close(done); <-stopped }
-}
-
-// declared counts the artifacts of a name that events declare.
-func (r *run) declared(t *testing.T, name string) (count int) {
-	t.Helper()
-	for event, err := range r.client.Events(r.ctx, r.id, graf.ListTaskEventsParams{}) {
+	var mu sync.Mutex
+	forward := httputil.NewSingleHostReverseProxy(platform)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		body, err := io.ReadAll(request.Body)
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("read a request: %v", err)
 		}
-		for _, artifact := range event.Artifacts {
-			if artifact.Name == name {
-				count++
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		mu.Lock()
+		for name := range times {
+			if bytes.Contains(body, []byte(`"name":"`+name+`"`)) && times[name] > 0 {
+				times[name]--
+				if err := os.WriteFile(filepath.Join(folder, name), fmt.Appendf(nil, "%d more changes", times[name]), 0o600); err != nil {
+					t.Errorf("change a file: %v", err)
+				}
 			}
 		}
-	}
-	return count
+		mu.Unlock()
+		forward.ServeHTTP(w, request)
+	}))
+	t.Cleanup(server.Close)
+	return server
 }
 
 // A file that changes while it is uploaded is sent anew until it no longer does; one
@@ -171,23 +161,28 @@ func (r *run) declared(t *testing.T, name string) (count int) {
 func TestArtifactsThatChange(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	const size = 63 << 20 // to hash it takes longer than this machine lets the change wait
-	settle := change(t, filepath.Join(folder, "settling.bin"), size)
-	t.Cleanup(change(t, filepath.Join(folder, "restless.bin"), size))
-	r := leaving(t, folder, "true", nil, "settling.bin", "restless.bin")
-	for r.declared(t, "settling.bin") == 0 && r.ctx.Err() == nil {
-		time.Sleep(20 * time.Millisecond)
+	for _, name := range []string{"settling.txt", "restless.txt"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte("99 more changes"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	settle()
+	server := changing(t, folder, map[string]int{"settling.txt": 2, "restless.txt": 10})
+	r := submit(t, graf.TaskSubmission{Prompt: "Leave files that change.", Agent: graf.Agent{
+		Command: []string{"sh", "-c", `GRAF_CALLBACK_URL="$THROUGH/v1/codex/tasks/$GRAF_TASK_ID/events" exec "$@"`, "sh",
+			program, "--folder", folder, "--artifacts", "settling.txt", "--artifacts", "restless.txt", "--", "true"},
+		Env: map[string]string{"THROUGH": server.URL},
+	}})
 	task, events := r.end(t, graf.TaskStatusSucceeded)
-	settled, err := os.ReadFile(filepath.Join(folder, "settling.bin"))
-	if err != nil {
-		t.Fatal(err)
+	r.wantArtifacts(t, task, map[string]string{"settling.txt": "0 more changes"})
+	has(t, events, graf.EventTypeLog, `"stream":"runner"`, "restless.txt", "changed while it was uploaded")
+	declared := map[string]int{}
+	for _, event := range events {
+		for _, artifact := range event.Artifacts {
+			declared[artifact.Name]++
+		}
 	}
-	r.wantArtifacts(t, task, map[string]string{"settling.bin": string(settled)})
-	has(t, events, graf.EventTypeLog, `"stream":"runner"`, "restless.bin", "changed while it was uploaded")
-	if n := r.declared(t, "settling.bin"); n < 2 {
-		t.Errorf("it was declared %d times", n)
+	if want := map[string]int{"settling.txt": 3, "restless.txt": 4}; !maps.Equal(declared, want) {
+		t.Errorf("declared %v, not %v", declared, want)
 	}
 }
 

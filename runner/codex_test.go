@@ -224,10 +224,12 @@ func TestCodexRunsOutOfBudget(t *testing.T) {
 	}
 }
 
+// What a task has done until it is cancelled is told, and its files are kept.
 func TestCodexIsCancelled(t *testing.T) {
 	t.Parallel()
-	r := start(t, nil, responsestest.Executes("true").Uses(tokens(100)), responsestest.Says("never").Slowly(patience).Always())
-	for used := int64(0); used == 0 && r.ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+	r := start(t, func(s *graf.TaskSubmission) { s.Agent.Artifacts = []string{"*.txt"} },
+		edits(), responsestest.Executes("echo half > kept.txt").Uses(tokens(100)), responsestest.Says("never").Slowly(patience).Always())
+	for used := int64(0); used < 200 && r.ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		task, err := r.client.Task(r.ctx, r.id)
 		if err != nil {
 			t.Fatal(err)
@@ -242,7 +244,8 @@ func TestCodexIsCancelled(t *testing.T) {
 		t.Errorf("failure %+v", task.Failure)
 	}
 	has(t, events, graf.EventTypeProgress, `"kind":"session"`)
-	r.came(t, task, 100, 10, false, "cancelled", "not needed")
+	r.came(t, task, 200, 20, true, "cancelled", "not needed")
+	r.wantArtifacts(t, task, map[string]string{"kept.txt": "half\n"})
 }
 
 func TestCodexIsRefused(t *testing.T) {

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,9 +86,9 @@ var (
 	errBudget    = errors.New("the budget is spent")
 )
 
-// nested is set for agents: a command may be a runner of its own, whose events are
-// others.
-const nested = "GRAF_RUNNER"
+// idLength is of the random part of events' ids, 5 bits a letter: an agent may start runners of its own, and a
+// container be started again, whose events are others.
+const idLength = 10
 
 // runner is one run.
 type runner struct {
@@ -129,14 +130,11 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 		return 1, fmt.Errorf("find the working folder: %w", err)
 	}
 	r := &runner{
-		config: config, contract: contract, log: config.Log, prefix: "runner-",
+		config: config, contract: contract, log: config.Log, prefix: "runner-" + rand.Text()[:idLength] + "-",
 		mask: mask.FromEnvironment(config.Environment, append(config.Secrets, "GRAF_CALLBACK_TOKEN")...),
 	}
 	if err := config.checkArtifacts(); err != nil {
 		return 1, err
-	}
-	if outer := lookUp(config.Environment)(nested); outer != "" {
-		r.prefix += outer + "-"
 	}
 	program, err := agent.New(config.Agent)
 	if err != nil {
@@ -252,7 +250,7 @@ func (r *runner) once(ctx context.Context, program agent.Agent) (process.End, er
 	reading.Go(func() { out.read(stderr, false, func(line string) { out.log.add("stderr", line) }) })
 	unfollow := r.followSession(program, r.sessionID, func(said agent.Report) { r.take(out, said) })
 	end, err := process.Run(ctx, process.Command{
-		Args: start.Args, Folder: r.config.Folder, Env: slices.Concat(r.config.Environment, start.Env, []string{nested + "=inner"}), Input: strings.NewReader(start.Input),
+		Args: start.Args, Folder: r.config.Folder, Env: slices.Concat(r.config.Environment, start.Env), Input: strings.NewReader(start.Input),
 		Output: toStdout, Errors: toStderr, Grace: r.config.Grace,
 	})
 	unfollow()                                // before the turn's sum is read: what the file has told is no part of it

@@ -3,6 +3,7 @@ package runner_test
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -63,6 +64,26 @@ func TestCommandRunsOutOfBudget(t *testing.T) {
 			}
 			has(t, events, graf.EventTypeFailed, `"class":"budget"`, c.reason)
 		})
+	}
+}
+
+// Each runner of a task has events of its own, however many its agent starts.
+func TestRunnersOfOneTask(t *testing.T) {
+	t.Parallel()
+	r := startCommand(t, `for word in alpha beta; do "$RUNNER" --folder "$PWD" -- sh -c "echo $word; $RUNNER -- echo gamma"; done`,
+		map[string]string{"RUNNER": program}, nil)
+	_, events := r.end(t, graf.TaskStatusSucceeded)
+	told := map[string]int{}
+	for _, event := range events {
+		for _, word := range []string{"alpha", "beta", "gamma"} {
+			if event.EventType == graf.EventTypeLog {
+				told[word] += strings.Count(plain(event.Content), word)
+			}
+		}
+	}
+	// The platform's runner and the test's tell of what those within them write.
+	if want := map[string]int{"alpha": 3, "beta": 3, "gamma": 8}; !maps.Equal(told, want) {
+		t.Errorf("told %v, not %v", told, want)
 	}
 }
 
