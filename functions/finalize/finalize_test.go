@@ -451,6 +451,16 @@ func TestSweep(t *testing.T) {
 			},
 			status: "running", events: []string{event.TypeTaskCancelRequested},
 		},
+		"its pods do not go away": {
+			prepare: func(t *testing.T, f *fixture, task query.Task) {
+				tasktest.Exec(t, f.pool, old, task.ID)
+				tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET cancel_requested_at = now() - interval '5 minutes', cancel_requested_by = 'ops' WHERE id = $1`, task.ID)
+				stuck := observe(task, kube.PhaseActive)
+				stuck.Deleting = true
+				f.cluster.executions = []kube.Observation{stuck}
+			},
+			status: "cancelled", events: []string{event.TypeTaskFinished},
+		},
 		"it was left in the queue": {
 			prepare: func(t *testing.T, f *fixture, task query.Task) {
 				queued := tasktest.Queued(t, f.pool, tasktest.Task{})

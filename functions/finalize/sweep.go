@@ -137,14 +137,16 @@ func (f *Finalizer) listUnobserved(ctx context.Context) ([]query.ListUnobservedR
 	return all, nil
 }
 
-// settle finalizes a running task whose execution has ended or overruns, and
-// repeats a cancellation that has had no effect.
+// settle finalizes a running task whose execution has ended, overruns, or does not go away, as on a node that is
+// lost; and repeats a cancellation that has had no effect.
 func (f *Finalizer) settle(ctx context.Context, task query.ListUnobservedRow, o kube.Observation) error {
 	switch {
 	case o.Finished():
 		return f.Finalize(ctx, o)
 	case task.DeadlineAt != nil && time.Since(*task.DeadlineAt) > f.config.Grace:
 		return f.overrun(ctx, task.ID, o)
+	case task.CancelRequestedAt != nil && o.Deleting && time.Since(*task.CancelRequestedAt) > f.config.Grace:
+		return f.Finalize(ctx, gone(o))
 	case task.CancelRequestedAt != nil && time.Since(*task.CancelRequestedAt) > f.config.StaleAfter:
 		ctx = telemetry.WithTraceParent(ctx, task.TraceParent)
 		return f.announce(ctx, event.NewTask(ctx, event.TypeTaskCancelRequested, event.SourceFinalize, task.ID,
