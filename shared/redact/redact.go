@@ -1,7 +1,7 @@
 // Package redact takes secrets out of what agents say before any of it is
 // stored: Graf's own tokens, Authorization headers, keys in the formats of
-// common providers, private keys, passwords in URLs, and values whose name says
-// that they are secret. It would rather take a word too much than leave a key.
+// common providers, private keys, passwords in URLs and in arguments of commands,
+// and values whose name says that they are secret. It would rather take a word too much than leave a key.
 package redact
 
 import (
@@ -42,6 +42,7 @@ var rules = []rule{
 	{[]string{"asic ", "ASIC "}, regexp.MustCompile(`(?i)(\bauthorization["']?: *["']?basic +)[A-Za-z0-9+/=]+`), "${1}" + Mark},
 	// A change in words, as summaries of diffs have it: "env DB_PASSWORD old → new".
 	{[]string{" → "}, regexp.MustCompile(`(?i)(` + secretEnding + ` )\S+ → [^\s;]+`), "${1}" + Mark + " → " + Mark},
+	{[]string{"curl "}, regexp.MustCompile(`(\bcurl [^\r\n]*?(?: -u ?|--user[ =])(?:[^\s:"']+|["'][^\r\n:"']+):)(?:[^\s"'\[][^\s"']*)`), "${1}" + Mark},
 	{[]string{"://"}, regexp.MustCompile(`(://[^/@:\s]*:)[^/@\s]+@`), "${1}" + Mark + "@"},
 }
 
@@ -55,7 +56,7 @@ func Text(text string) string {
 			}
 		}
 	}
-	return assignments(text)
+	return assignments(flags(text))
 }
 
 // JSON is a JSON value without the secrets in its texts, and without the texts
@@ -82,13 +83,26 @@ func walk(value any) any {
 	case string:
 		return Text(value)
 	case []any:
-		for i, item := range value {
-			value[i] = walk(item)
-		}
+		return walkList(value)
 	case map[string]any:
 		return walkObject(value)
 	}
 	return value
+}
+
+// walkList takes out what follows a flag with a secret's name, too: ["--password", "x"].
+func walkList(list []any) []any {
+	secret := false
+	for i, item := range list {
+		text, isText := item.(string)
+		if secret && isText && text != "" && !strings.HasPrefix(text, "-") {
+			list[i] = Mark
+		} else {
+			list[i] = walk(item)
+		}
+		secret = isText && strings.HasPrefix(text, "--") && SecretName(text)
+	}
+	return list
 }
 
 func walkObject(object map[string]any) map[string]any {

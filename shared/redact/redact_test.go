@@ -48,6 +48,17 @@ func TestText(t *testing.T) {
 		{"env replaced in a diff", "-- name: DB_PASSWORD\n+- name: A\n-  value: hunter1\n+  value: b\n", "-- name: DB_PASSWORD\n+- name: A\n-  value: [redacted]\n+  value: b\n"},
 		{"a change in words", "Deployment graf/web: container app env DB_PASSWORD hunter2 → hunter3; replicas 2 → 3", "Deployment graf/web: container app env DB_PASSWORD [redacted] → [redacted]; replicas 2 → 3"},
 		{"a count in words", "the token count went 5 → 6", ""},
+		{"a flag in a command", "argocd login --username bob --auth-token hunter2 --insecure", "argocd login --username bob --auth-token [redacted] --insecure"},
+		{"a flag in quotes", `login --password "hunter 2" 'x'`, `login --password "[redacted]" 'x'`},
+		{"a flag and none", "login --password --token-file /run/token --token", ""},
+		{"flags in JSON", `["--db-password","hunter2","--level", "debug"]`, `["--db-password","[redacted]","--level", "debug"]`},
+		{"flags in indented JSON", "[\n  \"--api-key\",\n  \"hunter2\",\n  \"x\"\n]", "[\n  \"--api-key\",\n  \"[redacted]\",\n  \"x\"\n]"},
+		{"flags in JSON in JSON", `"[\"--password\",\"hunter2\"]"`, `"[\"--password\",\"[redacted]\"]"`},
+		{"flags in YAML", "args:\n- --password\n- hunter2\n- --level\n- debug\n", "args:\n- --password\n- [redacted]\n- --level\n- debug\n"},
+		{"flags in a diff", "         - --password\n-        - hunter1\n+        - hunter2\n", "         - --password\n-        - [redacted]\n+        - [redacted]\n"},
+		{"flags in a diff of JSON", "   \"--password\",\n-  \"hunter1\"\n+  \"hunter2\"\n", "   \"--password\",\n-  \"[redacted]\"\n+  \"[redacted]\"\n"},
+		{"a user of curl", `curl -sS -u bob:hunter2 https://x || curl --user=bob:hunter2`, `curl -sS -u bob:[redacted] https://x || curl --user=bob:[redacted]`},
+		{"a user of others", "docker run -u 1000:1000 x", ""},
 		{"YAML mapping", "credentials:\n  user: x\n", ""},
 		{"private key", "a\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\nAAA=\n-----END RSA PRIVATE KEY-----\nb", "a\n[redacted]\nb"},
 		{"private key, cut off", "a\n-----BEGIN PRIVATE KEY-----\nMIIE", "a\n[redacted]"},
@@ -82,6 +93,7 @@ func TestJSON(t *testing.T) {
 		{"env", `[{"name":"DB_PASSWORD","value":"hunter2"},{"value":"b","name":"A"},{"value":"x","name":"API_KEY","n":1}]`,
 			`[{"name":"DB_PASSWORD","value":"[redacted]"},{"name":"A","value":"b"},{"n":1,"name":"API_KEY","value":"[redacted]"}]`},
 		{"keys", `{"AKIAIOSFODNN7EXAMPLE":1}`, `{"[redacted]":1}`},
+		{"flags", `{"args":["--token","hunter2","--password","--level","debug","--api-key"]}`, `{"args":["--token","[redacted]","--password","--level","debug","--api-key"]}`},
 		{"below a secret name", `{"credentials":{"user":"a","password":"b"},"token":""}`, `{"credentials":{"password":"[redacted]","user":"a"},"token":""}`},
 	}
 	for _, test := range tests {
@@ -134,7 +146,7 @@ func BenchmarkText(b *testing.B) {
 // fall with the size, or time would go by the square of what an agent sends.
 func BenchmarkTextHostile(b *testing.B) {
 	for _, unit := range []string{
-		"password:", `"x":1,"token":`, `"name":x`, "token=[redacted]", `{"id":1,"token":"x"},`, `,name:\"`, "{token:{", `"token":[`,
+		"password:", `"x":1,"token":`, `"name":x`, "token=[redacted]", "--token ", "--token-", "curl ", `{"id":1,"token":"x"},`, `,name:\"`, "{token:{", `"token":[`,
 	} {
 		for _, size := range []int{64 << 10, 256 << 10} {
 			b.Run(fmt.Sprintf("%q/%dKiB", unit, size>>10), func(b *testing.B) {
