@@ -14,14 +14,14 @@ import (
 	graf "github.com/graf-run/graf/sdk/go"
 )
 
-// checkArtifacts tells which pattern is none.
-func (c Config) checkArtifacts() error {
+// check tells what is wrong with the patterns of artifacts, or the settings of the working folder.
+func (c Config) check() error {
 	for _, pattern := range c.Artifacts {
 		if err := artifact.CheckPattern(pattern); err != nil {
 			return fmt.Errorf("artifacts: %w", err)
 		}
 	}
-	return nil
+	return c.checkWork()
 }
 
 // uploadArtifacts uploads what the agent leaves, before its end is reported: after that

@@ -3,6 +3,7 @@ package runner
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func ParsePrices(text string) (Prices, error) {
 	var prices Prices
 	decoder := yaml.NewDecoder(strings.NewReader(text))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(&prices); err != nil {
+	if err := decoder.Decode(&prices); err != nil && !errors.Is(err, io.EOF) { // which is an empty list
 		return nil, fmt.Errorf("read the prices: %w", err)
 	}
 	for model, price := range prices {

@@ -25,6 +25,9 @@ func TestDocumentedPrices(t *testing.T) {
 	if err != nil || !closed {
 		t.Fatal(err)
 	}
+	if empty, err := ParsePrices("# none yet"); err != nil || len(empty) > 0 {
+		t.Errorf("a list without prices: %v, %v", empty, err)
+	}
 	for model, want := range map[string]float64{"gpt-5-codex": 0.00125 + 0.00125 + 0.01, "other": 0.01 + 0.1 + 0.05} {
 		got, err := prices.cost(agent.Usage{Model: model, Input: 11_000, Cached: 10_000, Output: 1_000})
 		if err != nil || got < want-1e-9 || got > want+1e-9 {

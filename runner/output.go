@@ -42,6 +42,7 @@ func (o *output) read(from io.Reader, isJSON bool, each func(line string)) {
 	err := lines.Read(from, most, func(line string, leftOut int) {
 		line = masked.Line(line)
 		if leftOut > 0 {
+			line = o.mask.WithoutPart(line)
 			line += fmt.Sprintf(" … %d bytes left out", leftOut)
 		}
 		o.mu.Lock()

@@ -133,8 +133,8 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 		config: config, contract: contract, log: config.Log, prefix: "runner-" + rand.Text()[:idLength] + "-",
 		mask: mask.FromEnvironment(config.Environment, append(config.Secrets, "GRAF_CALLBACK_TOKEN")...),
 	}
-	if err := config.checkArtifacts(); err != nil {
-		return 1, err
+	if err := config.check(); err != nil {
+		return 1, fmt.Errorf("%w: %w", ErrContract, err)
 	}
 	program, err := agent.New(config.Agent)
 	if err != nil {
@@ -148,7 +148,7 @@ func Run(ctx context.Context, contract Contract, config Config) (int, error) {
 	}
 	defer func() { _ = r.spool.Close() }() // it has no name: nothing is left
 	r.sender = &spool.Sender{
-		URL: contract.CallbackURL, Token: contract.Token, Client: &http.Client{}, Log: config.Log, BudgetSpent: r.budgetSpent,
+		URL: contract.CallbackURL, Token: contract.Token, Log: config.Log, BudgetSpent: r.budgetSpent,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -573,11 +573,20 @@ func (r *runner) beat() (stop func()) {
 }
 
 // flush sends what is left in the spool, as long as there is time, and says what
-// could not be sent.
+// could not be sent. When half of the time is over, the end of the run and what was used do
+// not wait for the log any more.
 func (r *runner) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.Flush)
 	defer cancel()
-	err, waiting := r.sender.Drain(ctx, r.spool), r.spool.Waiting()
+	half, cancelHalf := context.WithTimeout(ctx, r.config.Flush/2)
+	defer cancelHalf()
+	err := r.sender.Drain(half, r.spool)
+	why := err
+	if half.Err() != nil && ctx.Err() == nil && err != nil {
+		r.sender.Hurry = true
+		err = r.sender.Drain(ctx, r.spool)
+	}
+	waiting := r.spool.Waiting() + r.sender.PassedOver
 	if r.last != nil {
 		if err == nil {
 			err = r.sender.Send(ctx, *r.last)
@@ -586,7 +595,10 @@ func (r *runner) flush(ctx context.Context) {
 			waiting++
 		}
 	}
-	if err != nil {
+	if err != nil || waiting > 0 {
+		if err == nil {
+			err = why
+		}
 		r.log.Error("events could not be sent", "events", waiting, "error", err)
 	}
 	if dropped, skipped := r.dropped.Load(), r.sender.Skipped; dropped > 0 || skipped > 0 {

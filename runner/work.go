@@ -59,9 +59,6 @@ func (r *runner) openWork(ctx context.Context) (*work, *agent.Failure) {
 
 func (w *work) open(ctx context.Context) error {
 	c, contract := &w.r.config, w.r.contract
-	if err := c.checkWork(); err != nil {
-		return err
-	}
 	seed := func() error { return nil }
 	if c.Manifests != "" && contract.ManifestsFolder != "" {
 		seed = func() error { return workfolder.Seed(contract.ManifestsFolder, c.Folder, c.Manifests) }

@@ -85,11 +85,17 @@ func (c ExecutionConfig) command(agent api.Agent, manifests bool) []string {
 	return append(append(command, "--"), own...)
 }
 
+// noSecrets are variables that come from Secrets only because they go with one that is: were a user's name or a host
+// hidden, so would be each image, path and link that has it.
+var noSecrets = []string{"GIT_USERNAME", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"}
+
 // secretVariables are the variables whose values the runner hides, whatever their names.
 func secretVariables(agent api.Agent) []string {
 	var names []string
 	for name := range agent.SecretEnv {
-		names = append(names, name)
+		if !slices.Contains(noSecrets, name) {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names

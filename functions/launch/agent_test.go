@@ -33,7 +33,9 @@ func TestCommand(t *testing.T) {
 		"codex": {
 			brought, api.Agent{
 				Kind: api.AgentKindCodex, Model: "gpt-5", Arguments: []string{"-c", "x=1"}, Artifacts: []string{"a/*.md", "-b"},
-				SecretEnv:  map[string]api.SecretKey{"WORD": {Name: "graf-agent", Key: "k"}, "A": {Name: "graf-agent", Key: "k"}},
+				SecretEnv: map[string]api.SecretKey{
+					"WORD": {Name: "graf-agent", Key: "k"}, "A": {Name: "graf-agent", Key: "k"}, "GIT_USERNAME": {Name: "graf-agent", Key: "k"},
+				},
 				Repository: api.Repository{URL: "https://git.example/r.git", Revision: "main", Branch: "b", PullRequest: true, Forge: "gitea"},
 			},
 			[]string{

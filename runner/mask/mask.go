@@ -19,7 +19,11 @@ import (
 const minLength = 6
 
 // Mask replaces secrets by redact.Mark.
-type Mask struct{ values *strings.Replacer }
+type Mask struct {
+	values *strings.Replacer
+	// longest is the length of the longest text that is looked for.
+	longest int
+}
 
 // New makes a mask of secret values.
 func New(secrets ...string) *Mask {
@@ -44,7 +48,11 @@ func New(secrets ...string) *Mask {
 	for _, text := range slices.SortedFunc(maps.Keys(written), func(a, b string) int { return len(b) - len(a) }) {
 		pairs = append(pairs, text, redact.Mark)
 	}
-	return &Mask{strings.NewReplacer(pairs...)}
+	m := &Mask{values: strings.NewReplacer(pairs...)}
+	if len(pairs) > 0 {
+		m.longest = len(pairs[0])
+	}
+	return m
 }
 
 // FromEnvironment makes a mask of those variables of an environment, NAME=value,
@@ -66,6 +74,11 @@ func FromEnvironment(environment []string, named ...string) *Mask {
 
 // Text is a text without the secrets.
 func (m *Mask) Text(text string) string { return redact.Text(m.values.Replace(text)) }
+
+// WithoutPart is the beginning of a text that was cut, without its end, which may be the beginning of a secret.
+func (m *Mask) WithoutPart(text string) string {
+	return strings.ToValidUTF8(text[:max(0, len(text)-m.longest)], "")
+}
 
 // maxKey bounds what is left out for a private key whose end does not come, in bytes.
 const maxKey = 16 << 10

@@ -58,3 +58,19 @@ func TestTextInBase64(t *testing.T) {
 		}
 	}
 }
+
+// Of a text that was cut, what may be the beginning of a secret is not shown.
+func TestWithoutPart(t *testing.T) {
+	t.Parallel()
+	const secret = "hidden-value"
+	m := New(secret)
+	for cut := range len(secret) {
+		line := m.WithoutPart(m.Text("a " + secret + strings.Repeat(" much more of it é", 9) + secret[:cut]))
+		if strings.Contains(line, "hi") || !strings.HasPrefix(line, "a [redacted] much more") {
+			t.Errorf("cut at %d: %q", cut, line)
+		}
+	}
+	if got := New().WithoutPart("nothing to hide"); got != "nothing to hide" {
+		t.Errorf("%q", got)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,16 +35,20 @@ const (
 	maxAnswer      = 64 << 10
 )
 
+// client follows no redirect: it would make a GET of the report, and take the token elsewhere.
+var client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
 // Sender sends a spool's events to a callback function.
 type Sender struct {
 	// URL is the contract's GRAF_CALLBACK_URL, Token its GRAF_CALLBACK_TOKEN.
 	URL, Token string
-	Client     *http.Client
 	Log        *slog.Logger
 	// BudgetSpent is told when an answer says that the task's budget is spent, and by what, each time.
 	BudgetSpent func(what string)
-	// Skipped counts the events that Graf did not understand.
-	Skipped int
+	// Hurry passes over what a task can do without, its log and progress: there is no time for all.
+	Hurry bool
+	// Skipped counts the events that Graf did not understand, PassedOver those that there was no time for.
+	Skipped, PassedOver int
 	// delay is that before the next try.
 	delay time.Duration
 }
@@ -76,7 +81,14 @@ func (s *Sender) Drain(ctx context.Context, spool *Spool) error {
 		if err != nil || b.count == 0 {
 			return err
 		}
-		err = s.send(ctx, b.lines)
+		lines := b.lines
+		if s.Hurry {
+			lines = essential(lines)
+			s.PassedOver += b.count - bytes.Count(lines, []byte{'\n'})
+		}
+		if err = nil; len(lines) > 0 {
+			err = s.send(ctx, lines)
+		}
 		switch {
 		case errors.Is(err, errInvalid) && b.count > 1:
 			most = 1 // to find the one
@@ -96,6 +108,22 @@ func (s *Sender) Drain(ctx context.Context, spool *Spool) error {
 		most = min(maxBatch, most*2)
 	}
 }
+
+// essential leaves out the lines of events that a task can do without.
+func essential(lines []byte) []byte {
+	const head = 256 // which has an event's id and type
+	var kept []byte
+	for line := range bytes.Lines(lines) {
+		beginning := line[:min(len(line), head)]
+		if !slices.ContainsFunc(dispensable, func(kind []byte) bool { return bytes.Contains(beginning, kind) }) {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
+}
+
+// dispensable are the fields of events that a task can do without.
+var dispensable = [][]byte{[]byte(`"eventType":"log"`), []byte(`"eventType":"progress"`), []byte(`"eventType":"heartbeat"`)}
 
 // Send sends an event that found no room in the spool. It fails if the context is
 // done before, with ErrClosed, or if Graf does not understand it.
@@ -137,7 +165,7 @@ func (s *Sender) try(ctx context.Context, lines []byte) (wait time.Duration, err
 	}
 	request.Header.Set("Authorization", "Bearer "+s.Token)
 	request.Header.Set("Content-Type", "application/x-ndjson")
-	response, err := s.Client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, err
 	}
@@ -167,10 +195,11 @@ func (s *Sender) hear(answer []byte) {
 // of no use.
 func judge(response *http.Response, answer []byte) error {
 	status := response.StatusCode
-	if status >= 200 && status < 300 {
+	if status >= 200 && status < 300 && (len(answer) == 0 || json.Valid(answer)) {
 		return nil
 	}
-	err := fmt.Errorf("status %d: %s", status, clip(bytes.TrimSpace(answer)))
+	// Others may answer with such a status, too, as a login page does; or with another address, where the token must not go.
+	err := fmt.Errorf("status %d%s: %s", status, elsewhere(response.Header), clip(bytes.TrimSpace(answer)))
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusGone:
 		if isGraf(response.Header, answer) {
@@ -184,6 +213,14 @@ func judge(response *http.Response, answer []byte) error {
 		return fmt.Errorf("%w: %w", errInvalid, err)
 	}
 	return err
+}
+
+// elsewhere tells what an answer points to, so that who set the address can mend it.
+func elsewhere(header http.Header) string {
+	if to := header.Get("Location"); to != "" {
+		return ", to " + to
+	}
+	return ""
 }
 
 // isGraf says whether an answer is Graf's own word: a problem document of a kind of its.

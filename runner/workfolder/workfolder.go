@@ -28,8 +28,17 @@ var ErrTooMuch = errors.New("the working folder has too much in it to look for m
 // extensions are of files that may have manifests in them.
 var extensions = []string{".yaml", ".yml", ".json"}
 
-// passedOver are folders whose manifests are others'.
-var passedOver = []string{".git", "node_modules", "vendor", "proc", "sys"}
+// passedOver are folders whose manifests are others'. So are hidden ones: the working folder may be the agent's home, with
+// the caches of its tools.
+var passedOver = []string{"node_modules", "vendor", "proc", "sys"}
+
+// moduleCache is the end of the folder that Go keeps modules in, of a home.
+const moduleCache = "/go/pkg"
+
+func isPassedOver(folder string) bool {
+	name := filepath.Base(folder)
+	return strings.HasPrefix(name, ".") || slices.Contains(passedOver, name) || strings.HasSuffix(folder, moduleCache)
+}
 
 // Read reads the resources in a folder and those below it, but not those in except,
 // which may be "". Files that are no manifests, as templates are none, are passed
@@ -69,7 +78,7 @@ func (r *reader) visit(name string, entry fs.DirEntry, err error) error {
 		return err
 	case err != nil:
 		return nil //nolint:nilerr // a folder that the runner may not read, or that is gone
-	case entry.IsDir() && (name == r.except || r.entries > 1 && slices.Contains(passedOver, entry.Name())):
+	case entry.IsDir() && (name == r.except || r.entries > 1 && isPassedOver(name)):
 		return fs.SkipDir
 	case !entry.Type().IsRegular() || !slices.Contains(extensions, strings.ToLower(filepath.Ext(name))):
 		return nil

@@ -52,6 +52,8 @@ func TestRead(t *testing.T) {
 		"notes.txt":             fmt.Sprintf(deployment, "no", 1),
 		"node_modules/x.yaml":   fmt.Sprintf(deployment, "no", 1),
 		".git/x.yaml":           fmt.Sprintf(deployment, "no", 1),
+		".cache/tool/x.yaml":    fmt.Sprintf(deployment, "no", 1),
+		"go/pkg/mod/m/x.yaml":   fmt.Sprintf(deployment, "no", 1),
 		"submitted/as-was.yaml": fmt.Sprintf(deployment, "no", 1),
 	})
 	if err := os.Symlink(filepath.Join(root, "a.yaml"), filepath.Join(root, "link.yaml")); err != nil {

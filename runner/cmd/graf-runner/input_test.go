@@ -58,6 +58,9 @@ func TestVariables(t *testing.T) {
 		"MCP without memory":    {args: []string{"--mcp", "--", "true"}, code: 64, says: []string{"GRAF_MEMORY_URL is missing"}},
 		"unknown agent":         {args: []string{"--agent", "oracle"}, code: 64, says: []string{`no agent "oracle": use claude, codex, command`}},
 		"unknown flag":          {args: []string{"--fast"}, code: 64, says: []string{"unknown flag: --fast"}},
+		"no pattern":            {args: []string{"--artifacts", "../*", "--", "true"}, code: 64, says: []string{"../*"}},
+		"no branch":             {args: []string{"--repository", "https://git.example/r.git", "--branch", "a..b", "--", "true"}, code: 64, says: []string{"a..b"}},
+		"manifests elsewhere":   {args: []string{"--manifests", "/etc", "--", "true"}, code: 64, says: []string{"/etc, must be in the working folder"}},
 		"no place for a spool":  {args: []string{"--spool", "/no/such/folder", "--", "true"}, code: 1, says: []string{"make the spool"}},
 		"prices that are none":  {args: []string{"--prices", write("prices", []byte("gpt: {in: 1}")), "--", "true"}, code: 64, says: []string{"read the prices"}},
 		"prices that are not":   {args: []string{"--prices", "/no/such/file", "--", "true"}, code: 64, says: []string{"read the prices"}},
@@ -80,6 +83,9 @@ func TestVariables(t *testing.T) {
 			has(t, "standard error", got.stderr, c.says...)
 			if strings.Contains(got.stderr, token) {
 				t.Errorf("it tells the token: %s", got.stderr)
+			}
+			if c.code == 64 && len(calls.of(api.EventTypeStarted)) > 0 {
+				t.Error("its start is reported")
 			}
 			// What could not be started is reported, what cannot be reported is not run.
 			failed := calls.of(api.EventTypeFailed)
