@@ -52,7 +52,8 @@ var settings = [][2]string{
 // git runs the program.
 type git struct {
 	// environment is all that it gets; credentials what it gets besides where it
-	// talks to the network.
+	// talks to the network by helper, which is "" for ssh: that has keys, and could
+	// send what it gets.
 	environment, credentials []string
 	helper                   string
 	mask                     func(string) string
@@ -113,11 +114,9 @@ func (g git) run(ctx context.Context, i invocation) (string, error) {
 	cmd.Dir, cmd.Stdin = i.folder, strings.NewReader(i.input)
 	cmd.Env = append(slices.Clone(g.environment), i.environment...)
 	all := settings
-	if i.network {
+	if i.network && g.helper != "" {
 		cmd.Env = append(cmd.Env, g.credentials...)
-		if g.helper != "" {
-			all = append(slices.Clone(all), [2]string{"credential.helper", g.helper})
-		}
+		all = append(slices.Clone(all), [2]string{"credential.helper", g.helper})
 	}
 	cmd.Env = append(cmd.Env, configured(all)...)
 	said := &head{limit: 16 << 10}

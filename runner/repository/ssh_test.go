@@ -1,0 +1,268 @@
+package repository
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sshHost is a repository that OpenSSH's server serves on loopback, to those who have
+// the key.
+type sshHost struct {
+	*remote
+	// folder has all that is the host's and its client's: the keys "host", "client",
+	// "locked" (by a passphrase) and "stranger", which is refused, and known_hosts.
+	folder, address, user string
+}
+
+// sshdConfig is sshd_config(5) of an ADDRESS and a FOLDER. Temporary folders are in
+// one that everybody may write to, which StrictModes refuses; PAM would ask the
+// machine's own settings. The client may send all variables, which the command notes.
+const sshdConfig = `
+ListenAddress ADDRESS
+HostKey FOLDER/host
+AuthorizedKeysFile FOLDER/authorized_keys
+AuthenticationMethods publickey
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+PermitUserRC no
+UsePAM no
+StrictModes no
+PidFile none
+MaxAuthTries 2
+AcceptEnv *
+ForceCommand sh FOLDER/command
+`
+
+// sshCommand is what a session runs, as forges have one: it does what the client asks
+// for, but ends the connection instead, once, where there is a file "cut". Paths are
+// relative to /, as short URLs have no others.
+const sshCommand = `
+env >> FOLDER/environments
+rm FOLDER/cut 2> /dev/null && kill -KILL $PPID && exit
+cd / && eval "$SSH_ORIGINAL_COMMAND"
+`
+
+func newSSHHost(t *testing.T) *sshHost {
+	t.Helper()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &sshHost{remote: newRemote(t), folder: t.TempDir(), user: me.Username}
+	for name, passphrase := range map[string]string{"host": "", "client": "", "stranger": "", "locked": "a passphrase"} {
+		h.makeKey(name, passphrase)
+	}
+	write(t, h.folder, map[string]string{
+		"authorized_keys": h.readKey("client") + h.readKey("locked"), "command": strings.ReplaceAll(sshCommand, "FOLDER", h.folder),
+	})
+	if os.Geteuid() == 0 {
+		// The folder that root's sshd locks strangers into. systemd makes it where it starts one.
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.serve()
+	write(t, h.folder, map[string]string{"known_hosts": h.knownAs("host"), "changed_hosts": h.knownAs("stranger"), "no_hosts": ""})
+	return h
+}
+
+func (h *sshHost) makeKey(name, passphrase string) {
+	h.t.Helper()
+	out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", filepath.Join(h.folder, name)).CombinedOutput()
+	if err != nil {
+		h.t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
+}
+
+// readKey is the public half of a key.
+func (h *sshHost) readKey(name string) string {
+	h.t.Helper()
+	text, err := os.ReadFile(filepath.Join(h.folder, name+".pub"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// knownAs is a line of known_hosts: that the host has the key.
+func (h *sshHost) knownAs(name string) string {
+	h.t.Helper()
+	_, port, _ := net.SplitHostPort(h.address)
+	return "[127.0.0.1]:" + port + " " + h.readKey(name)
+}
+
+// serve starts the server, on another port if somebody else is given the one that was
+// free.
+func (h *sshHost) serve() {
+	h.t.Helper()
+	var said string
+	for range 5 {
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.address = free.Addr().String()
+		_ = free.Close()
+		if said = h.start(); said == "" {
+			return
+		}
+	}
+	h.t.Fatalf("sshd does not start:\n%s", said)
+}
+
+// start starts the server, which ends with the test. It returns what it said instead
+// of listening.
+func (h *sshHost) start() (said string) {
+	h.t.Helper()
+	program, err := exec.LookPath("sshd")
+	if err != nil { // users have no sbin on their path
+		program = "/usr/sbin/sshd"
+	}
+	config := strings.NewReplacer("ADDRESS", h.address, "FOLDER", h.folder).Replace(sshdConfig)
+	write(h.t, h.folder, map[string]string{"sshd_config": config})
+	cmd := exec.Command(program, "-D", "-e", "-f", filepath.Join(h.folder, "sshd_config"))
+	log, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		h.t.Fatalf("start sshd (local/install.sh --test installs it): %v", err)
+	}
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "Server listening on") {
+			h.endWithTest(cmd, log)
+			return ""
+		}
+		said += lines.Text() + "\n"
+	}
+	return fmt.Sprint(said, cmd.Wait())
+}
+
+func (h *sshHost) endWithTest(cmd *exec.Cmd, log io.Reader) {
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(io.Discard, log) // a full pipe would hold it up
+	}()
+	h.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-read
+		_ = cmd.Wait()
+	})
+}
+
+// options are those of a run whose image has the key, and known_hosts.
+func (h *sshHost) options() Options {
+	o := h.remote.options()
+	o.URL = "ssh://" + h.user + "@" + h.address + h.remote.folder
+	return h.by(o, "-i FOLDER/client")
+}
+
+// by has the options' ssh be one with other arguments, of which the first ones count.
+// Nothing of the machine's own has a say.
+func (h *sshHost) by(o Options, arguments string) Options {
+	return h.with(o, "GIT_SSH_COMMAND=ssh -F none "+arguments+" -o IdentitiesOnly=yes -o IdentityAgent=none"+
+		" -o GlobalKnownHostsFile=none -o UserKnownHostsFile=FOLDER/known_hosts -o StrictHostKeyChecking=yes")
+}
+
+// with is the options with a variable instead of GIT_SSH_COMMAND.
+func (h *sshHost) with(o Options, variable string) Options {
+	o.Environment = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GIT_SSH_COMMAND=") })
+	o.Environment = append(o.Environment, "GIT_TOKEN="+token, "GIT_USERNAME=ann", strings.ReplaceAll(variable, "FOLDER", h.folder))
+	return o
+}
+
+// image is the options of an image whose ssh needs no GIT_SSH_COMMAND, as its own
+// configuration says it all. Tests have no home, so a folder on the path stands for it.
+func (h *sshHost) image(o Options) Options {
+	program, err := exec.LookPath("ssh")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	write(h.t, h.folder, map[string]string{
+		"bin/ssh": "#!/bin/sh\nexec " + program + " -F " + h.folder + "/ssh_config \"$@\"\n",
+		"ssh_config": "IdentityFile " + h.folder + "/client\nIdentitiesOnly yes\nIdentityAgent none\n" +
+			"GlobalKnownHostsFile none\nUserKnownHostsFile " + h.folder + "/known_hosts\n",
+	})
+	if err := os.Chmod(filepath.Join(h.folder, "bin", "ssh"), 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	return h.with(o, "PATH=FOLDER/bin:"+os.Getenv("PATH"))
+}
+
+// A repository is cloned by ssh, and the work pushed.
+func TestSSH(t *testing.T) {
+	t.Parallel()
+	host := newSSHHost(t)
+	_, port, _ := net.SplitHostPort(host.address)
+	for name, change := range map[string]func(Options) Options{
+		"by-command": func(o Options) Options { return o },
+		"by-image":   host.image,
+		"short": func(o Options) Options {
+			o.URL = host.user + "@127.0.0.1:" + strings.TrimPrefix(host.remote.folder, "/")
+			return host.by(o, "-i FOLDER/client -p "+port)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := change(host.options())
+			o.Branch = name
+			r := open(t, o)
+			write(t, o.Folder, map[string]string{"app/main.txt": "one\n2\n"})
+			if change := changed(t, r, "Count."); change.CommitCount != 1 || !strings.Contains(change.Diff, "-two\n+2\n") {
+				t.Errorf("%+v", change)
+			}
+			if !push(t, r) || host.read(name, "app/main.txt") != "one\n2" {
+				t.Error("it was not pushed")
+			}
+			// Another attempt goes on from the branch.
+			o.Folder = filepath.Join(t.TempDir(), "again")
+			if again := open(t, o); again.start != r.Head() {
+				t.Error("the second attempt does not begin with the first one's work")
+			}
+		})
+	}
+}
+
+// ssh, which could send what it gets, gets no token. The forge's API does.
+func TestSSHHasNoToken(t *testing.T) {
+	t.Parallel()
+	host := newSSHHost(t)
+	forge := httptest.NewServer(&hub{t: t, kind: GitHub})
+	t.Cleanup(forge.Close)
+	o := host.by(host.options(), "-i FOLDER/client -o SendEnv=*")
+	o.PullRequest, o.Forge, o.ForgeURL = true, GitHub, forge.URL+"/api"
+	r := open(t, o)
+	write(t, o.Folder, map[string]string{"new": "1"})
+	changed(t, r, "New.")
+	push(t, r)
+	if request, err := r.Propose(t.Context(), "New."); err != nil || request.Number != 1 {
+		t.Errorf("pull request %+v, %v", request, err)
+	}
+	text, err := os.ReadFile(filepath.Join(host.folder, "environments"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, service := range []string{"git-upload-pack", "git-receive-pack"} {
+		if !strings.Contains(string(text), "SSH_ORIGINAL_COMMAND="+service) {
+			t.Errorf("the host was not asked for %s", service)
+		}
+	}
+	if !strings.Contains(string(text), "\nGIT_SSH_COMMAND=") {
+		t.Error("the host does not see ssh's environment")
+	}
+	if strings.Contains(string(text), token) || strings.Contains(string(text), "GIT_USERNAME") {
+		t.Error("ssh has the credentials")
+	}
+}
