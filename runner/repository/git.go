@@ -27,6 +27,23 @@ var (
 	ErrGit = errors.New("git failed")
 )
 
+// What of these needs words of its own: what to mend is in the image.
+var (
+	// errHostKey says that the host has not the key that ssh knows, or that ssh knows none.
+	errHostKey error = refusal("ssh does not know the key of the repository's host: put it into the image's known_hosts, or into a file that " +
+		"GIT_SSH_COMMAND names by -o UserKnownHostsFile=FILE (ssh-keyscan prints it; compare it with what the host publishes)")
+	// errNoSSH says that there is no ssh, or none for the user.
+	errNoSSH = fmt.Errorf("%w: ssh does not start: the image must have it (openssh-client), and its user in /etc/passwd", ErrGit)
+)
+
+// refusal is ErrAuthentication in other words, as it is not the repository that refuses.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// Is says what it is for errors.Is.
+func (refusal) Is(target error) bool { return target == ErrAuthentication }
+
 // maxAnswer bounds what is read of git's output, in bytes.
 const maxAnswer = 1 << 20
 
@@ -162,12 +179,17 @@ var signs = []struct {
 	pattern *regexp.Regexp
 }{
 	{ErrDiverged, regexp.MustCompile(`\[rejected\].*\((?:fetch first|non-fast-forward)\)`)},
-	{ErrAuthentication, regexp.MustCompile(`(?i)authentication failed|could not read (?:username|password)|terminal prompts disabled|` +
-		`returned error: 40[13]|permission denied|access denied|invalid credentials|host key verification failed|` +
+	{errHostKey, regexp.MustCompile(`(?i)host key verification failed`)},
+	{errNoSSH, regexp.MustCompile(`(?i)\bssh: (?:command )?not found|cannot run ssh|no user exists for uid`)},
+	{ErrAuthentication, regexp.MustCompile(`(?i)authentication failed|too many authentication failures|could not read (?:username|password)|` +
+		`terminal prompts disabled|returned error: 40[13]|permission denied|access denied|invalid credentials|` +
 		`repository .*not found|repository not found|not authorized`)},
 	{ErrInfrastructure, regexp.MustCompile(`(?i)could not resolve host|failed to connect|couldn't connect|connection (?:refused|reset|closed|timed out)|` +
+		`closed by remote host|no route to host|` +
 		`timed? ?out|returned error: (?:429|5\d\d)|early eof|unexpected disconnect|hung up unexpectedly|rpc failed|` +
 		`operation too slow|network is unreachable|transfer closed|empty reply|unable to access|no space left`)},
+	// What git says of any failure by ssh: here the host has answered, in words of its own.
+	{ErrAuthentication, regexp.MustCompile(`make sure you have the correct access rights`)},
 }
 
 func (g git) failure(i invocation, err error, said string) error {

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sshHost is a repository that OpenSSH's server serves on loopback, to those who have
@@ -264,5 +268,127 @@ func TestSSHHasNoToken(t *testing.T) {
 	}
 	if strings.Contains(string(text), token) || strings.Contains(string(text), "GIT_USERNAME") {
 		t.Error("ssh has the credentials")
+	}
+}
+
+// A connection is cut once while it is used.
+func TestSSHCutOff(t *testing.T) {
+	t.Parallel()
+	host := newSSHHost(t)
+	o := host.options()
+	cut := map[string]string{"cut": ""}
+	write(t, host.folder, cut)
+	r := open(t, o)
+	write(t, o.Folder, map[string]string{"new": "1"})
+	changed(t, r, "New.")
+	write(t, host.folder, cut)
+	if !push(t, r) || host.read("graf/"+task, "new") != "1" {
+		t.Error("it was not pushed")
+	}
+	if _, err := os.Stat(filepath.Join(host.folder, "cut")); err == nil {
+		t.Error("no connection was cut")
+	}
+}
+
+// closed is an address that nobody listens at, nor will before the test ends: it is
+// taken.
+func closed(t *testing.T) (address string) {
+	t.Helper()
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(socket) })
+	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", bound.(*unix.SockaddrInet4).Port)
+}
+
+// listen has a server that is no host of ssh's do something with each connection.
+func listen(t *testing.T, do func(net.Conn)) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			do(connection)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func TestSSHRefused(t *testing.T) {
+	t.Parallel()
+	host := newSSHHost(t)
+	by := func(arguments string) func(*Options) {
+		return func(o *Options) { *o = host.by(*o, arguments) }
+	}
+	at := func(address string) func(*Options) {
+		return func(o *Options) { o.URL = strings.Replace(o.URL, host.address, address, 1) }
+	}
+	silent := listen(t, func(connection net.Conn) { t.Cleanup(func() { _ = connection.Close() }) })
+	broken := listen(t, func(connection net.Conn) { _ = connection.Close() })
+	for name, c := range map[string]struct {
+		change func(*Options)
+		want   error
+		says   string
+	}{
+		"refused key":        {by("-i FOLDER/stranger"), ErrAuthentication, "Permission denied (publickey)"},
+		"refused keys":       {by("-i FOLDER/stranger -i FOLDER/host"), ErrAuthentication, "Too many authentication failures"},
+		"no key":             {by("-i FOLDER/no-such"), ErrAuthentication, "Permission denied (publickey)"},
+		"no such repository": {at(host.address + "/no-such"), ErrAuthentication, "does not appear to be a git repository"},
+		"away":               {at(closed(t)), ErrInfrastructure, "Connection refused"},
+		"cut off":            {at(broken), ErrInfrastructure, ""},
+		"too slow": {func(o *Options) {
+			at(silent)(o)
+			o.Timeout = 500 * time.Millisecond
+		}, ErrInfrastructure, "more than 500ms"},
+		"unknown host": {by("-i FOLDER/client -o BatchMode=yes -o UserKnownHostsFile=FOLDER/no_hosts"), ErrAuthentication, "put it into the image's known_hosts"},
+		"another host": {by("-i FOLDER/client -o UserKnownHostsFile=FOLDER/changed_hosts"), ErrAuthentication, "HAS CHANGED"},
+		"no ssh":       {func(o *Options) { *o = host.with(*o, "PATH=FOLDER/no-such") }, ErrGit, "openssh-client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := host.options()
+			c.change(&o)
+			_, err := Open(t.Context(), o)
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %v that says %q", err, c.want, c.says)
+			}
+		})
+	}
+}
+
+// What forges and ssh say where no server of the tests can.
+func TestSSHWords(t *testing.T) {
+	t.Parallel()
+	const after = "\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n"
+	for said, want := range map[string]error{
+		"ERROR: Repository not found.":                                                                        ErrAuthentication,
+		"ERROR: Permission to owner/name.git denied to deploy key":                                            ErrAuthentication,
+		"ERROR: The project you were looking for could not be found or you don't have permission to view it.": ErrAuthentication,
+		"No user exists for uid 65532":                                                                        errNoSSH,
+		"sh: ssh: command not found":                                                                          errNoSSH,
+		"ssh: Could not resolve hostname git.example: Temporary failure in name resolution":                   ErrInfrastructure,
+		"ssh: connect to host git.example port 22: No route to host":                                          ErrInfrastructure,
+		"ssh: connect to host git.example port 22: Connection timed out":                                      ErrInfrastructure,
+	} {
+		g := git{mask: func(text string) string { return text }}
+		err := g.failure(invocation{args: []string{"push"}, network: true}, errors.New("exit status 128"), said+after)
+		if !errors.Is(err, want) || !strings.Contains(err.Error(), said) {
+			t.Errorf("got %v, want %v", err, want)
+		}
 	}
 }
