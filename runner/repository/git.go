@@ -139,7 +139,8 @@ func (g git) run(ctx context.Context, i invocation) (string, error) {
 	said := &head{limit: 16 << 10}
 	out := &head{limit: cmpOr(i.limit, maxAnswer), full: cancel}
 	cmd.Stdout, cmd.Stderr = out, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Without a terminal ssh asks nothing, whatever GIT_SSH_COMMAND says.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = pipesStay
 	err := cmd.Run()

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -390,5 +392,81 @@ func TestSSHWords(t *testing.T) {
 		if !errors.Is(err, want) || !strings.Contains(err.Error(), said) {
 			t.Errorf("got %v, want %v", err, want)
 		}
+	}
+}
+
+// atTerminal is the test's program as one that a person starts: it clones the URL
+// that is its argument into a folder.
+const atTerminal = "at-terminal"
+
+// openAtTerminal is that program. It says how it failed.
+func openAtTerminal(url, folder string) int {
+	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		fmt.Println("there is no terminal:", err)
+		return 1
+	}
+	defer terminal.Close()
+	_, err = Open(context.Background(), Options{
+		Config: Config{URL: url, Timeout: time.Minute}, Folder: folder, TaskID: task, Environment: os.Environ(), Mask: strings.Clone,
+	})
+	fmt.Println(err)
+	return 0
+}
+
+// newTerminal makes a terminal, of which the test has one side and a program the other.
+func newTerminal(t *testing.T) (mine, theirs *os.File) {
+	t.Helper()
+	mine, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = mine.Close() })
+	if err := unix.IoctlSetPointerInt(int(mine.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(mine.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = theirs.Close() })
+	return mine, theirs
+}
+
+// Where there is a terminal, and a person could be asked, ssh asks nobody: not whether
+// a host's key is right, nor for the passphrase of a key.
+func TestSSHAsksNothing(t *testing.T) {
+	t.Parallel()
+	host := newSSHHost(t)
+	for name, c := range map[string]struct {
+		arguments string
+		want      error
+	}{
+		"unknown host": {"-i FOLDER/client -o StrictHostKeyChecking=ask -o UserKnownHostsFile=FOLDER/no_hosts", errHostKey},
+		"locked key":   {"-i FOLDER/locked", ErrAuthentication},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := host.by(host.options(), c.arguments)
+			terminal, theirs := newTerminal(t)
+			cmd := exec.Command(o.Program, atTerminal, o.URL, o.Folder)
+			cmd.Env, cmd.Stdin = append(o.Environment, "TMPDIR="+o.Temporary), theirs
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+			out, err := cmd.Output()
+			if err != nil || !strings.Contains(string(out), c.want.Error()) {
+				t.Errorf("%s, %v, want %v", out, err, c.want)
+			}
+			if err := theirs.Close(); err != nil {
+				t.Fatal(err)
+			}
+			// Linux ends what was said at a terminal that all have left with an error.
+			if asked, _ := io.ReadAll(terminal); len(asked) > 0 {
+				t.Errorf("it was asked %q", asked)
+			}
+		})
 	}
 }
