@@ -40,6 +40,8 @@ main() {
     # The documentation's commands, which tests run.
     need_command curl PATH curl ca-certificates
     need_command jq PATH jq
+    # What the runner's git clones from, by ssh. Users have no sbin on their path.
+    PATH=$PATH:/usr/sbin need_command sshd PATH openssh-server
   fi
   if ! external DATABASE_URL; then
     install_postgres
@@ -191,6 +193,7 @@ apt_install() {
     # Its daemon is not ours to run, now or after a reboot.
     case $package in
     redis-server | containerd) systemctl disable "$package.service" 2>/dev/null || true ;;
+    openssh-server) systemctl disable ssh.service 2>/dev/null || true ;;
     esac
   done
 }

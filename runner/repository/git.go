@@ -27,6 +27,23 @@ var (
 	ErrGit = errors.New("git failed")
 )
 
+// What of these needs words of its own: what to mend is in the image.
+var (
+	// errHostKey says that the host has not the key that ssh knows, or that ssh knows none.
+	errHostKey error = refusal("ssh does not know the key of the repository's host: put it into the image's known_hosts, or into a file that " +
+		"GIT_SSH_COMMAND names by -o UserKnownHostsFile=FILE (ssh-keyscan prints it; compare it with what the host publishes)")
+	// errNoSSH says that there is no ssh, or none for the user.
+	errNoSSH = fmt.Errorf("%w: ssh does not start: the image must have it (openssh-client), and its user in /etc/passwd", ErrGit)
+)
+
+// refusal is ErrAuthentication in other words, as it is not the repository that refuses.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// Is says what it is for errors.Is.
+func (refusal) Is(target error) bool { return target == ErrAuthentication }
+
 // maxAnswer bounds what is read of git's output, in bytes.
 const maxAnswer = 1 << 20
 
@@ -52,7 +69,8 @@ var settings = [][2]string{
 // git runs the program.
 type git struct {
 	// environment is all that it gets; credentials what it gets besides where it
-	// talks to the network.
+	// talks to the network by helper, which is "" for ssh: that has keys, and could
+	// send what it gets.
 	environment, credentials []string
 	helper                   string
 	mask                     func(string) string
@@ -113,17 +131,16 @@ func (g git) run(ctx context.Context, i invocation) (string, error) {
 	cmd.Dir, cmd.Stdin = i.folder, strings.NewReader(i.input)
 	cmd.Env = append(slices.Clone(g.environment), i.environment...)
 	all := settings
-	if i.network {
+	if i.network && g.helper != "" {
 		cmd.Env = append(cmd.Env, g.credentials...)
-		if g.helper != "" {
-			all = append(slices.Clone(all), [2]string{"credential.helper", g.helper})
-		}
+		all = append(slices.Clone(all), [2]string{"credential.helper", g.helper})
 	}
 	cmd.Env = append(cmd.Env, configured(all)...)
 	said := &head{limit: 16 << 10}
 	out := &head{limit: cmpOr(i.limit, maxAnswer), full: cancel}
 	cmd.Stdout, cmd.Stderr = out, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Without a terminal ssh asks nothing, whatever GIT_SSH_COMMAND says.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = pipesStay
 	err := cmd.Run()
@@ -163,12 +180,17 @@ var signs = []struct {
 	pattern *regexp.Regexp
 }{
 	{ErrDiverged, regexp.MustCompile(`\[rejected\].*\((?:fetch first|non-fast-forward)\)`)},
-	{ErrAuthentication, regexp.MustCompile(`(?i)authentication failed|could not read (?:username|password)|terminal prompts disabled|` +
-		`returned error: 40[13]|permission denied|access denied|invalid credentials|host key verification failed|` +
+	{errHostKey, regexp.MustCompile(`(?i)host key verification failed`)},
+	{errNoSSH, regexp.MustCompile(`(?i)\bssh: (?:command )?not found|cannot run ssh|no user exists for uid`)},
+	{ErrAuthentication, regexp.MustCompile(`(?i)authentication failed|too many authentication failures|could not read (?:username|password)|` +
+		`terminal prompts disabled|returned error: 40[13]|permission denied|access denied|invalid credentials|` +
 		`repository .*not found|repository not found|not authorized`)},
 	{ErrInfrastructure, regexp.MustCompile(`(?i)could not resolve host|failed to connect|couldn't connect|connection (?:refused|reset|closed|timed out)|` +
+		`closed by remote host|no route to host|` +
 		`timed? ?out|returned error: (?:429|5\d\d)|early eof|unexpected disconnect|hung up unexpectedly|rpc failed|` +
 		`operation too slow|network is unreachable|transfer closed|empty reply|unable to access|no space left`)},
+	// What git says of any failure by ssh: here the host has answered, in words of its own.
+	{ErrAuthentication, regexp.MustCompile(`make sure you have the correct access rights`)},
 }
 
 func (g git) failure(i invocation, err error, said string) error {

@@ -24,8 +24,12 @@ const (
 	token = "forge-token-0123456789"
 )
 
-// TestMain is the credential helper, too, which git starts.
+// TestMain is the credential helper, too, which git starts, and what is started at a
+// terminal.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == atTerminal {
+		os.Exit(openAtTerminal(os.Args[2], os.Args[3]))
+	}
 	if len(os.Args) == 4 && os.Args[1] == HelperName {
 		if err := Credential(os.Getenv, os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
 			os.Exit(1)
