@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,19 @@ type SessionKeeper interface {
 	SessionFile(environment func(name string) string, session string) string
 	// ReadSession tells what a line of it means.
 	ReadSession(line string) []Report
+}
+
+// findSession finds the file of a session in folders that match a pattern: its name is
+// the prefix, a pattern as well, and the session's id. "" is none.
+func findSession(session, folders, prefix string) string {
+	if session == "" || strings.ContainsAny(session, "*?[/\\") {
+		return "" // no id
+	}
+	files, err := filepath.Glob(filepath.Join(folders, prefix+session+".jsonl"))
+	if err != nil || len(files) == 0 {
+		return ""
+	}
+	return files[len(files)-1]
 }
 
 // Task is what an agent is to do.

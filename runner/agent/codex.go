@@ -120,14 +120,7 @@ func (c *codex) SessionFile(environment func(name string) string, session string
 	if home == "" {
 		home = filepath.Join(environment("HOME"), ".codex")
 	}
-	if strings.ContainsAny(session, "*?[/\\") {
-		return "" // no id
-	}
-	files, err := filepath.Glob(filepath.Join(home, "sessions", "*", "*", "*", "rollout-*-"+session+".jsonl"))
-	if err != nil || len(files) == 0 {
-		return ""
-	}
-	return files[len(files)-1]
+	return findSession(session, filepath.Join(home, "sessions", "*", "*", "*"), "rollout-*-")
 }
 
 // ReadSession counts the tokens of each request to the model.

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -10,17 +11,25 @@ import (
 // FuzzRead gives agents lines that they would not write. Whatever they are, events can be encoded, are of known types,
 // and have texts that are bounded.
 func FuzzRead(f *testing.F) {
-	text, err := os.ReadFile("testdata/claude.jsonl")
-	if err != nil {
-		f.Fatal(err)
+	files, err := filepath.Glob("testdata/claude/*.jsonl")
+	if err != nil || len(files) == 0 {
+		f.Fatal(files, err)
 	}
-	for line := range strings.Lines(string(text)) {
-		f.Add(line)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			f.Add(line)
+		}
 	}
 	for _, line := range []string{
 		`{"type":"thread.started","thread_id":"x"}`, `{"type":"turn.completed","usage":{"input_tokens":-1,"output_tokens":1e3}}`,
 		`{"type":"turn.failed","error":{"message":"429, try again in 99999999999999 hours"}}`, `{"type":"error","message":"x"}`,
 		`{"type":"item.completed","item":{"type":"command_execution","command":"a","exit_code":1}}`, `{"type":"result","usage":{"input_tokens":9223372036854775807,"cache_read_input_tokens":9223372036854775807},"total_cost_usd":-1}`,
+		`{"type":"system","subtype":"api_retry","retry_delay_ms":1e300,"error":{"message":"x"}}`, `{"type":"assistant","message":{"id":"a","usage":{"input_tokens":9223372036854775807}}}`,
+		`{"type":"result","model_usage_since_last_result":{"a":{"inputTokens":1e12,"costUSD":1e6},"b":{"inputTokens":1e12,"costUSD":1e6}}}`,
 		`{"type":`, `null`, `[]`, `"x"`,
 		`{"type":"item.completed","item":{"type":"file_change","changes":[{"path":"a","kind":"add"}]}}`, "plain", "",
 		`{"type":"item.completed","item":{"type":"mcp_tool_call","error":{"message":"no"}}}`,

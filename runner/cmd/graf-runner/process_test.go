@@ -121,27 +121,27 @@ printf '%s\n' '{"type":"result","subtype":"error_during_execution","is_error":tr
 	}
 }
 
-// TestClaude runs a program that prints what Claude Code is documented to print.
+// TestClaude runs a program that prints what Claude Code printed when it was recorded.
 func TestClaude(t *testing.T) {
 	t.Parallel()
-	printed, err := filepath.Abs("../../agent/testdata/claude.jsonl")
+	printed, err := filepath.Abs("../../agent/testdata/claude/tool.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := newCallback(t)
 	path := install(t, map[string]string{"claude": `echo "arguments: $*" >&2; echo "prompt: $(cat)" >&2; cat ` + printed})
 	got := run(t, task(t, c.URL, path, "GRAF_MEMORY_URL=http://127.0.0.1:1/v1/codex/tasks/x/memory"), nil,
-		"--agent", "claude", "--model", "claude-sonnet-4-5", "--mcp", "--", "--max-turns", "9")
+		"--agent", "claude", "--model", "claude-opus-5-5", "--mcp", "--", "--max-turns", "9")
 	if got.code != 0 || len(c.refused) > 0 {
 		t.Fatalf("code %d, refused %v: %s", got.code, c.refused, got.stderr)
 	}
-	has(t, "its log", c.logged("stderr"), "--model claude-sonnet-4-5", "http://127.0.0.1:1/v1/codex/tasks/x/mcp", "--max-turns 9",
+	has(t, "its log", c.logged("stderr"), "--model claude-opus-5-5", "http://127.0.0.1:1/v1/codex/tasks/x/mcp", "--max-turns 9",
 		"prompt: Put a greeting into hello.txt.")
 	var kinds []string
 	for _, content := range c.of(api.EventTypeProgress) {
 		kinds = append(kinds, fmt.Sprint(content["kind"]))
 	}
-	if want := "[session message tool toolResult message]"; fmt.Sprint(kinds) != want {
+	if want := "[session message tool toolResult tool toolResult message]"; fmt.Sprint(kinds) != want {
 		t.Errorf("progress %v, want %s", kinds, want)
 	}
 	usage, completed := c.of(api.EventTypeUsage), c.of(api.EventTypeCompleted)
@@ -151,7 +151,7 @@ func TestClaude(t *testing.T) {
 		cost, _ := part["usd"].(float64)
 		input, usd = input+tokens, usd+cost
 	}
-	if len(usage) != 4 || input != 1010.0 || usd != 0.0123 || usage[0]["model"] != "claude-sonnet-4-5" {
+	if len(usage) != 4 || input != 3012.0 || usd != 0.008568 || usage[0]["model"] != "claude-opus-5-5" {
 		t.Errorf("usage %v", usage)
 	}
 	if len(completed) != 1 || completed[0]["summary"] != "The greeting is there." || completed[0]["session"] == nil {
@@ -159,18 +159,28 @@ func TestClaude(t *testing.T) {
 	}
 }
 
-// TestClaudesBudget holds while it works, in tokens and in dollars by the price list.
+// TestClaudesBudget holds while it works, in tokens and in dollars by the price list: by
+// its output, which tells what was asked, and by its session's file, which has the answer.
 func TestClaudesBudget(t *testing.T) {
 	t.Parallel()
-	const script = `echo '{"type":"assistant","message":{"id":"m","model":"opus","content":[],"usage":{"input_tokens":900,"output_tokens":100}}}'
-exec sleep 60`
-	for _, budget := range []string{"GRAF_BUDGET_TOKENS=1000", "GRAF_BUDGET_USD=0.001"} {
-		c := newCallback(t)
-		environment := task(t, c.URL, budget, "GRAF_MODEL_PRICES=opus: {input: 1, output: 1}", install(t, map[string]string{"claude": script}))
+	message := func(output int) string {
+		return fmt.Sprintf(`{"type":"assistant","message":{"id":"m","model":"opus","content":[],"usage":{"input_tokens":900,"output_tokens":%d}}}`, output)
+	}
+	session := t.TempDir()
+	printed := "echo '" + message(100) + "'\nexec sleep 60"
+	filed := `echo '{"type":"system","subtype":"init","session_id":"s-1"}'; echo '` + message(1) + `'
+mkdir "$CLAUDE_CONFIG_DIR/projects"; mkdir "$CLAUDE_CONFIG_DIR/projects/f"
+echo '` + message(100) + `' > "$CLAUDE_CONFIG_DIR/projects/f/s-1.jsonl"; exec sleep 60`
+	for _, c := range []struct{ script, budget string }{
+		{printed, "GRAF_BUDGET_TOKENS=1000"}, {printed, "GRAF_BUDGET_USD=0.001"}, {filed, "GRAF_BUDGET_TOKENS=1000"},
+	} {
+		callback := newCallback(t)
+		environment := task(t, callback.URL, c.budget, "GRAF_MODEL_PRICES=opus: {input: 1, output: 1}", "CLAUDE_CONFIG_DIR="+session,
+			install(t, map[string]string{"claude": c.script}))
 		got := run(t, environment, nil, "--agent", "claude")
-		failed := c.of(api.EventTypeFailed)
+		failed := callback.of(api.EventTypeFailed)
 		if got.took > 30*time.Second || len(failed) != 1 || fmt.Sprint(failed[0]["failure"]) != "map[class:budget]" {
-			t.Errorf("%s: after %v: %s", budget, got.took, c.said())
+			t.Errorf("%s: after %v: %s", c.budget, got.took, callback.said())
 		}
 	}
 }
