@@ -147,7 +147,7 @@ func (o *Operator) note(ctx context.Context, w *work) (limited context.Context, 
 		ID: id, Span: actionTimeout + actingReserve, TaskID: w.taskID, Attempt: w.attempt,
 	})
 	if err == nil && noted == 0 {
-		err = problem.ErrConflict.With("The task's attempt has ended meanwhile; actions are for tasks that run.")
+		err = problem.ErrConflict.With("The task's attempt has ended meanwhile, or is to be cancelled; changes are for tasks that run.")
 	}
 	if err != nil {
 		cancel()

@@ -409,7 +409,7 @@ func TestNothingIsAllowedWithoutAPolicy(t *testing.T) {
 	}
 }
 
-// A change that is under way is noted, so that the task's end waits for it; one that comes after the end is refused.
+// A change that is under way is noted, so that the task's end waits for it; one that comes after the end, or after a cancellation, is refused.
 func TestChangesAreNoted(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -430,8 +430,13 @@ func TestChangesAreNoted(t *testing.T) {
 	if n := one[int](a.world, "SELECT count(*) FROM codex_task_acting"); n != 0 {
 		t.Errorf("%d are noted still", n)
 	}
+	change := actionBody("apply", "", c.configMapText("open-a", "2"))
+	a.exec("UPDATE codex_tasks SET cancel_requested_at = now(), cancel_requested_by = 'ops' WHERE id = $1", k.id)
+	status, data := a.request(http.MethodPost, k.path(), k.token, change)
+	wantProblem(t, status, data, problem.ErrConflict)
+	k.ask(t, actionBody("get", "", reference(c.configMap("open-a")))) // which changes nothing
 	a.move(k.task, "finalizing")
-	status, data := a.request(http.MethodPost, k.path(), k.token, actionBody("apply", "", c.configMapText("open-a", "2")))
+	status, data = a.request(http.MethodPost, k.path(), k.token, change)
 	wantProblem(t, status, data, problem.ErrConflict)
 }
 

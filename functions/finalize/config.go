@@ -31,8 +31,9 @@ type Config struct {
 	RetryMax  time.Duration `env:"GRAF_RETRY_MAX" envDefault:"5m"`
 	// StaleAfter is how long a step may take before the sweep takes it up.
 	StaleAfter time.Duration `env:"GRAF_STALE_AFTER" envDefault:"30s"`
-	// Grace is how long after its deadline, or its cancellation, an execution may
-	// still be ending before the sweep ends the task without it.
+	// Grace is how long after its deadline, or after the grace period of its pod
+	// once it was deleted, an execution may still be ending before the sweep ends
+	// the task without it.
 	Grace time.Duration `env:"GRAF_DEADLINE_GRACE" envDefault:"60s"`
 	// LogMaxBytes bounds what is kept of one attempt's log; 0 keeps none.
 	LogMaxBytes int `env:"GRAF_LOG_MAX_BYTES" envDefault:"16777216"`

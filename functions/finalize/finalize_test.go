@@ -456,10 +456,20 @@ func TestSweep(t *testing.T) {
 				tasktest.Exec(t, f.pool, old, task.ID)
 				tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET cancel_requested_at = now() - interval '5 minutes', cancel_requested_by = 'ops' WHERE id = $1`, task.ID)
 				stuck := observe(task, kube.PhaseActive)
-				stuck.Deleting = true
+				stuck.Deleting, stuck.StopsBy = true, time.Now().Add(-f.config.Grace-time.Second)
 				f.cluster.executions = []kube.Observation{stuck}
 			},
 			status: "cancelled", events: []string{event.TypeTaskFinished},
+		},
+		"its pod has its grace": {
+			prepare: func(t *testing.T, f *fixture, task query.Task) {
+				tasktest.Exec(t, f.pool, old, task.ID)
+				tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET cancel_requested_at = now() - interval '5 seconds', cancel_requested_by = 'ops' WHERE id = $1`, task.ID)
+				ending := observe(task, kube.PhaseActive)
+				ending.Deleting, ending.StopsBy = true, time.Now().Add(-f.config.Grace+time.Minute)
+				f.cluster.executions = []kube.Observation{ending}
+			},
+			status: "running", events: []string{},
 		},
 		"it was left in the queue": {
 			prepare: func(t *testing.T, f *fixture, task query.Task) {
@@ -532,5 +542,31 @@ func TestSweepReclaimsSlots(t *testing.T) {
 	state, err := f.slots.Snapshot(t.Context())
 	if err != nil || len(state.Held) != 1 || state.Held[0].ID != limiter.AttemptID(running.ID.String(), 1) {
 		t.Errorf("held %v (%v), want the running task's slot alone", state.Held, err)
+	}
+}
+
+// What goes on although its attempt is over is removed, and nothing else.
+func TestSweepRemovesWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	running, ended, deleting, kept := tasktest.Running(t, f.pool, tasktest.Task{}), tasktest.Running(t, f.pool, tasktest.Task{}),
+		tasktest.Running(t, f.pool, tasktest.Task{}), tasktest.Running(t, f.pool, tasktest.Task{})
+	for _, task := range []query.Task{ended, deleting, kept} {
+		for _, status := range []string{"finalizing", "failed"} {
+			tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET status = $2, updated_by = 'test' WHERE id = $1`, task.ID, status)
+		}
+	}
+	others := ended
+	others.ID = uuid.New()
+	going := observe(deleting, kube.PhaseActive)
+	going.Deleting = true
+	f.cluster.executions = []kube.Observation{
+		observe(running, kube.PhaseActive), observe(ended, kube.PhaseActive), observe(others, kube.PhaseActive), going, observe(kept, kube.PhaseFailed),
+	}
+	if err := f.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{kube.JobName(ended.ID.String(), 1)}; !slices.Equal(f.cluster.deleted, want) {
+		t.Errorf("removed %v, want %v", f.cluster.deleted, want)
 	}
 }

@@ -88,13 +88,18 @@ func (f *Finalizer) resumeFinalizing(ctx context.Context) error {
 
 // observeRunning compares the tasks that run with the executions that there are.
 func (f *Finalizer) observeRunning(ctx context.Context) error {
-	running, err := f.listUnobserved(ctx)
-	if err != nil || len(running) == 0 {
-		return err
-	}
 	executions, err := f.cluster.List(ctx, f.config.Namespace)
 	if err != nil {
 		return fmt.Errorf("list executions: %w", err)
+	}
+	return errors.Join(f.settleRunning(ctx, executions), f.removeLeft(ctx, executions))
+}
+
+// settleRunning looks after the tasks whose execution should run.
+func (f *Finalizer) settleRunning(ctx context.Context, executions []kube.Observation) error {
+	running, err := f.listUnobserved(ctx)
+	if err != nil {
+		return err
 	}
 	byAttempt := make(map[string]kube.Observation, len(executions))
 	for _, o := range executions {
@@ -117,6 +122,43 @@ func (f *Finalizer) observeRunning(ctx context.Context) error {
 		err := f.settle(ctx, task, o)
 		storageAway = storageAway || errors.Is(err, artifact.ErrUnavailable)
 		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// removeLeft removes the executions that go on although their attempt is over: of a launch that was given up, and whose
+// request the API server carried out nevertheless.
+func (f *Finalizer) removeLeft(ctx context.Context, executions []kube.Observation) error {
+	active := map[string]kube.Observation{}
+	var ids []string
+	var tasks []uuid.UUID
+	var attempts []int16
+	for _, o := range executions {
+		task, err := uuid.Parse(o.TaskID)
+		if err != nil || o.Finished() || o.Deleting {
+			continue
+		}
+		id := limiter.AttemptID(o.TaskID, o.Attempt)
+		active[id] = o
+		ids, tasks = append(ids, id), append(tasks, task)
+		attempts = append(attempts, int16(o.Attempt)) //nolint:gosec // kube.Parse takes no more
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	over, err := query.New(f.pool).ListOver(ctx, ids, tasks, attempts)
+	if err != nil {
+		return fmt.Errorf("compare executions with tasks: %w", err)
+	}
+	var errs []error
+	for _, id := range over {
+		execution := active[id].Execution
+		// It may have ended since it was listed, and be kept for people to look at.
+		if o, err := f.cluster.Get(ctx, execution); err != nil || o.Finished() {
+			continue
+		}
+		f.log.WarnContext(ctx, "an execution goes on although its attempt is over; it is removed", "execution", execution)
+		errs = append(errs, f.cluster.Delete(ctx, execution))
 	}
 	return errors.Join(errs...)
 }
@@ -145,7 +187,7 @@ func (f *Finalizer) settle(ctx context.Context, task query.ListUnobservedRow, o 
 		return f.Finalize(ctx, o)
 	case task.DeadlineAt != nil && time.Since(*task.DeadlineAt) > f.config.Grace:
 		return f.overrun(ctx, task.ID, o)
-	case task.CancelRequestedAt != nil && o.Deleting && time.Since(*task.CancelRequestedAt) > f.config.Grace:
+	case !o.StopsBy.IsZero() && time.Since(o.StopsBy) > f.config.Grace:
 		return f.Finalize(ctx, gone(o))
 	case task.CancelRequestedAt != nil && time.Since(*task.CancelRequestedAt) > f.config.StaleAfter:
 		ctx = telemetry.WithTraceParent(ctx, task.TraceParent)

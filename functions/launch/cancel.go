@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/graf-run/graf/shared/grant"
 	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/telemetry"
@@ -41,20 +42,30 @@ func (l *Launcher) Cancel(ctx context.Context, id uuid.UUID) error {
 	if attempt.ExecutionName == nil {
 		return nil
 	}
-	return l.cluster.Delete(ctx, kube.Execution{
+	err = l.cluster.Delete(ctx, kube.Execution{
 		Kind: *attempt.ExecutionKind, Name: *attempt.ExecutionName,
 		Namespace: *attempt.ExecutionNamespace, UID: *attempt.ExecutionUid,
 	})
+	return errors.Join(err, l.disarm(ctx, task))
+}
+
+// disarm takes the rights of a task's container, which may take its time to end. Callback takes no more actions of it.
+func (l *Launcher) disarm(ctx context.Context, task query.Task) error {
+	grants, err := grant.Parse(task.Grants)
+	if err != nil {
+		return fmt.Errorf("task %s: %w", task.ID, err)
+	}
+	container, _ := kube.Identities(task.ID.String(), int(task.Attempt), l.execution.Namespace, grants)
+	if len(container.Rights) == 0 {
+		return nil
+	}
+	return l.resources.Disarm(ctx, container)
 }
 
 // abandon ends a launch whose task was cancelled: first the execution, should a
 // launch have been cut off after it was made, then the task.
 func (l *Launcher) abandon(ctx context.Context, task query.Task) error {
-	err := l.cluster.Delete(ctx, kube.Execution{
-		Kind: kube.KindFor(task.OrchestrationMode), Name: kube.JobName(task.ID.String(), int(task.Attempt)),
-		Namespace: l.execution.Namespace,
-	})
-	if err != nil {
+	if err := l.cluster.Delete(ctx, l.executionOf(task)); err != nil {
 		return fmt.Errorf("stop the launch of task %s: %w", task.ID, err)
 	}
 	return l.fail(ctx, task, errCancelled)

@@ -183,40 +183,62 @@ func (l *Launcher) launch(ctx context.Context, task query.Task, in launchInput) 
 	if err != nil || !held {
 		return err
 	}
-	account, err := l.provision(ctx, task)
+	working, cancel := untilSettling(ctx)
+	defer cancel()
+	execution, err := l.execute(working, task, in, deadline)
 	switch {
 	case errors.Is(err, errElsewhere):
 		return nil // Should that one be cut off, it is caught as any launch is.
-	case hopeless(err), errors.Is(err, kube.ErrConflict):
-		return l.fail(ctx, task, err)
-	case errors.Is(err, kube.ErrUnavailable):
-		return l.retryLater(ctx, task, err)
-	case err != nil:
-		return err
-	}
-	spec, err := l.spec(ctx, task, in, deadline)
-	if hopeless(err) {
-		return l.fail(ctx, task, err)
-	}
-	if err != nil {
-		return err
-	}
-	spec.ServiceAccount = account
-	execution, err := l.cluster.Launch(ctx, spec)
-	switch {
+	case err != nil && working.Err() != nil: // whatever it was in the middle of
+		return l.retryLater(ctx, task, errors.Join(context.Cause(working), err))
 	case hopeless(err):
 		return l.fail(ctx, task, err)
-	case err != nil:
+	case errors.Is(err, kube.ErrUnavailable), errors.Is(err, kube.ErrConflict):
 		return l.retryLater(ctx, task, err)
+	case err != nil:
+		return err
 	}
 	return l.started(ctx, task, in, execution, deadline)
+}
+
+// settleTime is what a launch keeps of its delivery's time, to note how it went: one that is only cut off is tried for ever.
+const settleTime = 4 * time.Second
+
+func untilSettling(ctx context.Context) (context.Context, context.CancelFunc) {
+	if end, bounded := ctx.Deadline(); bounded {
+		return context.WithDeadlineCause(ctx, end.Add(-settleTime), errTooLong)
+	}
+	return context.WithCancel(ctx)
+}
+
+var errTooLong = errors.New("the cluster took too long")
+
+// execute readies the cluster for the attempt and makes its execution.
+func (l *Launcher) execute(ctx context.Context, task query.Task, in launchInput, deadline time.Time) (kube.Execution, error) {
+	account, err := l.provision(ctx, task)
+	if errors.Is(err, kube.ErrConflict) {
+		return kube.Execution{}, fmt.Errorf("%w: %w", errUnready, err)
+	}
+	if err != nil {
+		return kube.Execution{}, err
+	}
+	spec, err := l.spec(ctx, task, in, deadline)
+	if err != nil {
+		return kube.Execution{}, err
+	}
+	spec.ServiceAccount = account
+	return l.cluster.Launch(ctx, spec)
 }
 
 // hopeless tells of errors that another try would not mend.
 func hopeless(err error) bool {
 	return errors.Is(err, kube.ErrInvalid) || errors.Is(err, kube.ErrForbidden) || errors.Is(err, kube.ErrNotFound) ||
-		errors.Is(err, errUnreadable) || errors.Is(err, errBudgetSpent)
+		errors.Is(err, errUnreadable) || errors.Is(err, errBudgetSpent) || errors.Is(err, errUnready)
 }
+
+// errUnready says that something in the cluster stands against the task: others manage what its manifests would change, or
+// a namespace is being removed.
+var errUnready = errors.New("the cluster cannot be readied for the task")
 
 // errBudgetSpent says that earlier attempts have left nothing of the task's budget.
 var errBudgetSpent = errors.New("the budget is spent")
@@ -364,8 +386,6 @@ func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error
 	}
 	failed := false
 	err := l.outbox.Transact(ctx, func(tx *outbox.Tx) error {
-		// Before the event that has launch look for a free slot.
-		tx.AfterCommit(func(ctx context.Context) { l.release(ctx, task.ID, int(task.Attempt)) })
 		now, err := tx.LockTask(ctx, task.ID)
 		if err != nil {
 			return err
@@ -377,11 +397,13 @@ func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error
 			UpdatedBy: actor, FailureClass: &class, FailureReason: &reason, TaskID: task.ID, Attempt: task.Attempt,
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
+			return nil // It went on without this, and holds its slot.
 		}
 		if err != nil {
 			return err
 		}
+		// Before the event that has launch look for a free slot.
+		tx.AfterCommit(func(ctx context.Context) { l.release(ctx, task.ID, int(task.Attempt)) })
 		if err := tx.FailAttempt(ctx, query.FailAttemptParams{
 			FailureClass: &class, FailureReason: &reason, TaskID: task.ID, Attempt: task.Attempt,
 		}); err != nil {
@@ -394,9 +416,29 @@ func (l *Launcher) fail(ctx context.Context, task query.Task, cause error) error
 		return fmt.Errorf("fail task %s: %w", task.ID, errors.Join(err, cause))
 	}
 	if failed {
+		l.removeFailed(ctx, task, cause)
 		l.revoke(ctx, task)
 	}
 	return nil
+}
+
+// removeFailed removes the execution that an earlier try of a failed launch may have made. One of another's has the name of
+// an attempt if there is a conflict; of a task that was cancelled it is removed already.
+func (l *Launcher) removeFailed(ctx context.Context, task query.Task, cause error) {
+	if errors.Is(cause, kube.ErrConflict) || errors.Is(cause, errCancelled) {
+		return
+	}
+	if err := l.cluster.Delete(ctx, l.executionOf(task)); err != nil {
+		l.log.WarnContext(ctx, "an execution may be left; the sweep will remove it", "task", task.ID, "error", err)
+	}
+}
+
+// executionOf names the execution of a task's present attempt, whether or not there is one.
+func (l *Launcher) executionOf(task query.Task) kube.Execution {
+	return kube.Execution{
+		Kind: kube.KindFor(task.OrchestrationMode), Name: kube.JobName(task.ID.String(), int(task.Attempt)),
+		Namespace: l.execution.Namespace,
+	}
 }
 
 // release gives an attempt's slot back. If Redis is away the sweep does it.

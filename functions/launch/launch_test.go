@@ -37,9 +37,15 @@ type jobs struct {
 	err      error    // of Launch
 	// during is done while a Job is being made.
 	during func() error
+	// hangs has Launch wait until it is to take no longer.
+	hangs bool
 }
 
-func (j *jobs) Launch(_ context.Context, spec kube.JobSpec) (kube.Execution, error) {
+func (j *jobs) Launch(ctx context.Context, spec kube.JobSpec) (kube.Execution, error) {
+	if j.hangs {
+		<-ctx.Done()
+		return kube.Execution{}, fmt.Errorf("%w: %w", kube.ErrNotFound, ctx.Err()) // as of what is not served yet
+	}
 	if j.during != nil {
 		if err := j.during(); err != nil {
 			return kube.Execution{}, err
@@ -421,5 +427,52 @@ func TestPromptOfTheNextAttempt(t *testing.T) {
 	recalls := tasktest.Scan[int](t, f.pool, `SELECT count(*) FROM codex_task_recalls WHERE task_id = $1 AND attempt = 2`, task.ID)
 	if mode != "text_only" || recalls == 0 {
 		t.Errorf("recall mode %q with %d memories, want text_only with some", mode, recalls)
+	}
+}
+
+// A launch that takes all of its delivery's time counts as a try, and the last one fails the task.
+func TestLaunchThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	f := setup(t, limiter.SlotsConfig{})
+	f.cluster.hangs = true
+	task := tasktest.Queued(t, f.pool, tasktest.Task{})
+	for range f.attempts {
+		ctx, cancel := context.WithTimeout(t.Context(), settleTime+200*time.Millisecond)
+		err := f.Enqueue(ctx, task.ID)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := tasktest.Get(t, f.pool, task.ID)
+	if got.Status != "failed" || !strings.Contains(orEmpty(got.FailureReason), "given up after 3 tries: "+errTooLong.Error()) {
+		t.Errorf("task is %s: %s", got.Status, orEmpty(got.FailureReason))
+	}
+	if held, _, err := f.slots.Count(t.Context()); err != nil || held != 0 {
+		t.Errorf("%d slots held (%v), want none", held, err)
+	}
+	// The API server may have made what it did not answer for.
+	if diff := cmp.Diff([]string{kube.JobName(task.ID.String(), 1)}, f.cluster.deleted); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A launch that fails while another of the same attempt has succeeded takes nothing from it.
+func TestFailureBesideASuccess(t *testing.T) {
+	t.Parallel()
+	f := setup(t, limiter.SlotsConfig{})
+	task := tasktest.Queued(t, f.pool, tasktest.Task{})
+	f.cluster.during = func() error {
+		tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET status = 'running', updated_by = 'test', deadline_at = now() + interval '1 hour' WHERE id = $1`, task.ID)
+		return kube.ErrInvalid
+	}
+	if err := f.Enqueue(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := tasktest.Get(t, f.pool, task.ID); got.Status != "running" {
+		t.Errorf("task is %s", got.Status)
+	}
+	if held, _, err := f.slots.Count(t.Context()); err != nil || held != 1 || len(f.cluster.deleted) > 0 {
+		t.Errorf("%d slots held (%v), deleted %v", held, err, f.cluster.deleted)
 	}
 }

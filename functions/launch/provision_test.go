@@ -502,6 +502,30 @@ func TestFailedLaunchLeavesNoRights(t *testing.T) {
 	}
 }
 
+// A container whose task is cancelled has no rights while it takes its time to end; Graf still has those to see what it did.
+func TestCancelTakesTheContainersRights(t *testing.T) {
+	t.Parallel()
+	a := setupActing(t)
+	task := a.granted(t, everything, "mine")
+	if err := a.Enqueue(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	tasktest.Exec(t, a.pool, `UPDATE codex_tasks SET cancel_requested_at = now(), cancel_requested_by = 'ops' WHERE id = $1`, task.ID)
+	for range 2 { // the event comes twice
+		if err := a.Cancel(t.Context(), task.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := a.server.Dynamic.Resource(schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}).
+		Namespace(a.server.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: kube.LabelTaskID + "=" + task.ID.String()})
+	if err != nil || len(left.Items) != 1 || left.Items[0].GetName() != kube.JobName(task.ID.String(), 1)+kube.ActionsSuffix {
+		t.Errorf("%d accounts are left: %v", len(left.Items), err)
+	}
+	if len(a.cluster.deleted) != 2 {
+		t.Errorf("deleted %v", a.cluster.deleted)
+	}
+}
+
 // The state before is what was read first, also where two launches read it at a time: the second may see what the first
 // has applied.
 func TestStateBeforeIsStoredOnce(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// servedWithin is how long a manifest that needs a namespace or a definition which was just made is tried until
-	// the API server serves it.
+	// servedWithin is how long manifests that need a namespace or a definition which was just made are tried, together,
+	// until the API server serves these.
 	servedWithin = 15 * time.Second
 	serveRetry   = 250 * time.Millisecond
 )
@@ -40,10 +40,12 @@ func Provider(manifests []map[string]any, needy map[string]any) int {
 	return -1
 }
 
-// ApplyOnceServed is Apply for a manifest whose namespace, or the definition of whose kind, was just made: the API
-// server may take a moment to know it, and the rights on it.
-func (c *Client) ApplyOnceServed(ctx context.Context, content map[string]any, options ApplyOptions) (*unstructured.Unstructured, error) {
-	for until := time.Now().Add(servedWithin); ; {
+// applyOnceServed is Apply for a manifest whose namespace, or the definition of whose kind, was just made: until then the
+// API server may not know it, or the rights on it.
+func (c *Client) applyOnceServed(
+	ctx context.Context, content map[string]any, options ApplyOptions, until time.Time,
+) (*unstructured.Unstructured, error) {
+	for {
 		applied, err := c.Apply(ctx, content, options)
 		if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrForbidden) || time.Now().After(until) {
 			return applied, err
@@ -56,9 +58,8 @@ func (c *Client) ApplyOnceServed(ctx context.Context, content map[string]any, op
 	}
 }
 
-// resolveOnceServed waits until the API server serves the kinds of manifests, for a while: applying them says what is wrong.
-func (c *Client) resolveOnceServed(ctx context.Context, manifests []map[string]any) error {
-	until := time.Now().Add(servedWithin)
+// resolveOnceServed waits until the API server serves the kinds of manifests, until then: applying them says what is wrong.
+func (c *Client) resolveOnceServed(ctx context.Context, manifests []map[string]any, until time.Time) error {
 	for _, content := range manifests {
 		o := unstructured.Unstructured{Object: content}
 		for {
@@ -103,17 +104,19 @@ func (c *Client) ApplyAll(
 	// Namespaces and definitions are the first, so that all of them are there before what needs them.
 	first := slices.IndexFunc(manifests, needy)
 	applied := make([]manifest.Ref, 0, len(manifests))
+	var served time.Time
 	for i, content := range manifests {
-		apply := c.Apply
-		if needy(content) {
-			apply = c.ApplyOnceServed
-		}
 		if i == first {
-			if err := errors.Join(c.resolveOnceServed(ctx, manifests[i:]), provided(ctx)); err != nil {
+			served = time.Now().Add(servedWithin)
+			if err := errors.Join(c.resolveOnceServed(ctx, manifests[i:], served), provided(ctx)); err != nil {
 				return applied, err
 			}
 		}
-		result, err := apply(ctx, content, options)
+		until := time.Time{} // long past: what needs none of the others is tried once
+		if needy(content) {
+			until = served
+		}
+		result, err := c.applyOnceServed(ctx, content, options, until)
 		if err != nil {
 			return applied, err
 		}

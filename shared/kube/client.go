@@ -81,15 +81,19 @@ func (c *Client) As(namespace, serviceAccount string) (*Client, error) {
 // Delete ends an execution: its pods get SIGTERM, their grace period, then SIGKILL, and all that it owns is removed.
 // It returns once the API server has taken the request; an execution that is already gone is no error.
 //
-// It is deleted in the foreground: until its pods have ended it is there, and Deleting, so that what an agent does on
+// A Job is deleted in the foreground: until its pod has ended it is there, and Deleting, so that what an agent does on
 // SIGTERM, its last reports and artifacts, is of a task that has not ended, and its slot is not given to another.
 //
 // A Workflow is deleted, too, rather than told to shut down (spec.shutdown): the cluster's garbage collector then ends its
 // pods as it does a Job's, whether or not Argo's controller runs. Terminate has that controller send SIGTERM by exec into
-// each container, so that a cancellation would depend on it, and Stop lets exit handlers go on without a bound.
+// each container, so that a cancellation would depend on it, and Stop lets exit handlers go on without a bound. It is gone at
+// once: as long as that controller sees it, a template's retries and exit handlers might start pods anew.
 func (c *Client) Delete(ctx context.Context, execution Execution) error {
-	foreground := metav1.DeletePropagationForeground
-	options := metav1.DeleteOptions{PropagationPolicy: &foreground}
+	propagation := metav1.DeletePropagationForeground
+	if execution.kind() == workflowKind {
+		propagation = metav1.DeletePropagationBackground
+	}
+	options := metav1.DeleteOptions{PropagationPolicy: &propagation}
 	if execution.UID != "" {
 		uid := types.UID(execution.UID)
 		options.Preconditions = &metav1.Preconditions{UID: &uid}

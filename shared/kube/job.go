@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"time"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -27,6 +29,10 @@ func ParseJob(job *unstructured.Unstructured) (Observation, error) {
 	}
 	observation.StartedAt = timeAt(job.Object, "status", "startTime")
 	observation.Running = number(job, "status", "ready") > 0
+	if deleted := job.GetDeletionTimestamp(); deleted != nil {
+		grace := number(job, "spec", "template", "spec", "terminationGracePeriodSeconds")
+		observation.StopsBy = deleted.Add(time.Duration(grace) * time.Second)
+	}
 	conditions, _, _ := unstructured.NestedSlice(job.Object, "status", "conditions")
 	for _, condition := range conditions {
 		if fields, ok := condition.(object); ok && fields["status"] == "True" {

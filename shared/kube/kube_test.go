@@ -112,6 +112,17 @@ func TestParseJob(t *testing.T) {
 	}
 }
 
+// A Job that is deleted in the foreground is there until its pod has ended, which must be when the pod's grace is over.
+func TestParseJobThatIsDeleted(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(job(`{"active": 1}`), `"metadata": {`,
+		`"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 40}}}, "metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z", `, 1)
+	got, err := kube.ParseJSON([]byte(text))
+	if err != nil || !got.Stopping() || got.StopsBy.UTC().Format(time.RFC3339) != "2026-01-02T03:04:45Z" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestParseJobRefusesOthers(t *testing.T) {
 	t.Parallel()
 	for _, data := range []string{

@@ -36,6 +36,9 @@ type Observation struct {
 	Running bool `json:"running,omitempty"`
 	// Deleting says that the execution's removal has been asked for.
 	Deleting bool `json:"deleting,omitempty"`
+	// StopsBy is when the pod of a Job that is Deleting must have ended: its grace period is over. Later than that only one
+	// on a node that does not answer is there.
+	StopsBy time.Time `json:"stopsBy,omitzero"`
 	// Overdue says that a Job that is active yet has run past its deadline: its pods are being ended, and are gone once
 	// the phase is final.
 	Overdue bool `json:"overdue,omitempty"`

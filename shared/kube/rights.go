@@ -217,6 +217,18 @@ func (c *Client) Revoke(ctx context.Context, taskID string, attempt int, account
 	return errors.Join(append(failures, remove(serviceAccounts, accounts))...)
 }
 
+// Disarm removes the service account of one identity, so that an agent which is told to end changes nothing more by itself: a
+// token of an account that is gone is refused. The rest stays for Revoke, which knows an attempt by its other identity.
+func (c *Client) Disarm(ctx context.Context, spec RightsSpec) error {
+	// As a collection, which is what its callers may delete: see deploy/base/rights.
+	err := c.dynamic.Resource(serviceAccounts).Namespace(spec.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{},
+		metav1.ListOptions{FieldSelector: "metadata.name=" + spec.Name(), LabelSelector: LabelManagedBy + "=" + ManagedBy})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return classify("delete service account "+spec.Namespace+"/"+spec.Name(), err)
+	}
+	return nil
+}
+
 // Identity is a service account that Grant made.
 type Identity struct {
 	TaskID  string

@@ -12,12 +12,13 @@ SELECT status, attempt, caller, project, tags, priority, orchestration_mode FROM
 
 -- name: BeginActing :execrows
 -- BeginActing notes that an attempt's actions are carried out, for so long at most.
--- No row: it is over. The task's row is held meanwhile, so that its end comes
+-- No row: it is over, or to be cancelled. The task's row is held meanwhile, so that its end comes
 -- before, or finds the note.
 INSERT INTO codex_task_acting (id, task_id, until)
 SELECT @id, t.id, clock_timestamp() + @span::interval
 FROM codex_tasks t
-WHERE t.id = @task_id AND t.attempt = @attempt AND t.status IN ('launching', 'running') FOR SHARE;
+WHERE t.id = @task_id AND t.attempt = @attempt AND t.status IN ('launching', 'running')
+  AND t.cancel_requested_at IS NULL FOR SHARE;
 
 -- name: EndActing :exec
 -- EndActing notes that actions are over, and forgets those that must be.

@@ -109,6 +109,15 @@ SELECT count(*) FROM (
        OR (status = 'launching' AND launching_at < now() - @launching_age::interval)
     LIMIT 1000) AS due;
 
+-- name: ListOver :many
+-- ListOver tells which of the attempts are over, of tasks that there are: what still
+-- runs for them is not to.
+SELECT h.attempt_id::text AS attempt_id
+FROM (SELECT unnest(@attempt_ids::text[]) AS attempt_id, unnest(@task_ids::uuid[]) AS task_id,
+             unnest(@attempts::smallint[]) AS attempt) AS h
+JOIN codex_tasks t ON t.id = h.task_id
+WHERE t.attempt > h.attempt OR t.status NOT IN ('launching', 'running', 'finalizing');
+
 -- name: ListEnded :many
 -- ListEnded tells which of the attempts hold no slot any more, because their
 -- task ended, waits, or is at a later attempt.

@@ -17,7 +17,8 @@ const beginActing = `-- name: BeginActing :execrows
 INSERT INTO codex_task_acting (id, task_id, until)
 SELECT $1, t.id, clock_timestamp() + $2::interval
 FROM codex_tasks t
-WHERE t.id = $3 AND t.attempt = $4 AND t.status IN ('launching', 'running') FOR SHARE
+WHERE t.id = $3 AND t.attempt = $4 AND t.status IN ('launching', 'running')
+  AND t.cancel_requested_at IS NULL FOR SHARE
 `
 
 type BeginActingParams struct {
@@ -28,7 +29,7 @@ type BeginActingParams struct {
 }
 
 // BeginActing notes that an attempt's actions are carried out, for so long at most.
-// No row: it is over. The task's row is held meanwhile, so that its end comes
+// No row: it is over, or to be cancelled. The task's row is held meanwhile, so that its end comes
 // before, or finds the note.
 func (q *Queries) BeginActing(ctx context.Context, arg BeginActingParams) (int64, error) {
 	result, err := q.db.Exec(ctx, beginActing,

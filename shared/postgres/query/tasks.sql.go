@@ -461,6 +461,36 @@ func (q *Queries) ListHolding(ctx context.Context) ([]ListHoldingRow, error) {
 	return items, nil
 }
 
+const listOver = `-- name: ListOver :many
+SELECT h.attempt_id::text AS attempt_id
+FROM (SELECT unnest($1::text[]) AS attempt_id, unnest($2::uuid[]) AS task_id,
+             unnest($3::smallint[]) AS attempt) AS h
+JOIN codex_tasks t ON t.id = h.task_id
+WHERE t.attempt > h.attempt OR t.status NOT IN ('launching', 'running', 'finalizing')
+`
+
+// ListOver tells which of the attempts are over, of tasks that there are: what still
+// runs for them is not to.
+func (q *Queries) ListOver(ctx context.Context, attemptIds []string, taskIds []uuid.UUID, attempts []int16) ([]string, error) {
+	rows, err := q.db.Query(ctx, listOver, attemptIds, taskIds, attempts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var attempt_id string
+		if err := rows.Scan(&attempt_id); err != nil {
+			return nil, err
+		}
+		items = append(items, attempt_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listQueued = `-- name: ListQueued :many
 SELECT id, caller, namespaces, priority, attempt, created_at FROM codex_tasks
 WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now()) AND id > $1
