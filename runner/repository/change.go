@@ -269,7 +269,7 @@ func (r *Repository) secretFiles(ctx context.Context, base string) ([]string, er
 	var files []string
 	for _, tree := range []string{base, r.tree} {
 		out, err := r.git.run(ctx, r.ours("grep", "-l", "-z", "-I", "--no-color", "--no-textconv", "-E", "-e", secretManifest, tree, "--"))
-		if err != nil && out == "" && !strings.Contains(err.Error(), "exit status 1") {
+		if err != nil && exitCode(err) != 1 { // 1 is for no match
 			return nil, err
 		}
 		for name := range strings.SplitSeq(out, "\x00") {

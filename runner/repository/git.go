@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,7 +138,7 @@ func (g git) run(ctx context.Context, i invocation) (string, error) {
 	}
 	cmd.Env = append(cmd.Env, configured(all)...)
 	said := &head{limit: 16 << 10}
-	out := &head{limit: cmpOr(i.limit, maxAnswer), full: cancel}
+	out := &head{limit: cmp.Or(i.limit, maxAnswer), full: cancel}
 	cmd.Stdout, cmd.Stderr = out, said
 	// Without a terminal ssh asks nothing, whatever GIT_SSH_COMMAND says.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -155,13 +156,6 @@ func (g git) run(ctx context.Context, i invocation) (string, error) {
 		return "", g.failure(i, err, said.String()+out.String())
 	}
 	return out.String(), nil
-}
-
-func cmpOr(value, otherwise int) int {
-	if value == 0 {
-		return otherwise
-	}
-	return value
 }
 
 // configured is configuration as variables, which come before any file.
@@ -205,7 +199,25 @@ func (g git) failure(i invocation, err error, said string) error {
 			break
 		}
 	}
-	return fmt.Errorf("%w: git %s: %s", class, i.args[0], clip(said, 1000))
+	return &gitError{class: class, end: err, text: "git " + i.args[0] + ": " + clip(said, 1000)}
+}
+
+// gitError is why git failed, in its own words, and how it ended.
+type gitError struct {
+	class, end error
+	text       string
+}
+
+func (e *gitError) Error() string { return e.class.Error() + ": " + e.text }
+
+func (e *gitError) Unwrap() []error { return []error{e.class, e.end} }
+
+// exitCode is the one that git failed with, -1 if it did not get so far.
+func exitCode(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return -1
 }
 
 // head keeps the beginning of what is written.

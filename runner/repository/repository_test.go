@@ -460,6 +460,19 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// A search that failed has not found that there are no Secrets, whatever git says.
+func TestSecretsAreNotSought(t *testing.T) {
+	t.Parallel()
+	far := newRemote(t)
+	r := open(t, far.options())
+	for base, want := range map[string]int{r.start: -1, "exit status 1": 128} {
+		r.tree = r.start
+		if _, err := r.secretFiles(t.Context(), base); exitCode(err) != want {
+			t.Errorf("%s: %v", base, err)
+		}
+	}
+}
+
 func TestCredential(t *testing.T) {
 	t.Parallel()
 	environment := map[string]string{"GIT_USERNAME": "me", "GIT_TOKEN": "secret"}
