@@ -69,9 +69,12 @@ func (c Change) Empty() bool { return c.CommitCount == 0 && c.FileCount == 0 }
 
 // Commit commits what the agent left uncommitted in the runner's clone, and tells
 // what has changed since Open. A repository that was there stays as it is. summary
-// is what the agent says that it did.
+// is what the agent says that it did. Nothing that the agent started may run any more.
 func (r *Repository) Commit(ctx context.Context, summary string) (Change, error) {
-	var err error
+	err := r.renew()
+	if err != nil {
+		return Change{}, err
+	}
 	if r.head, err = r.agentHead(ctx); err != nil {
 		return Change{}, fmt.Errorf("the agent has broken the repository: %w", err)
 	}

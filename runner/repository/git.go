@@ -65,6 +65,7 @@ var settings = [][2]string{
 	{"diff.ignoreSubmodules", "all"}, {"gc.auto", "0"}, {"maintenance.auto", "false"}, {"commit.gpgSign", "false"},
 	{"http.lowSpeedLimit", "1000"}, {"http.lowSpeedTime", "60"}, {"transfer.credentialsInUrl", "die"},
 	{"core.quotePath", "false"}, {"safe.directory", "*"}, {"advice.detachedHead", "false"},
+	{"core.commitGraph", "false"}, // it lies beside the objects, and says of commits what they do not
 }
 
 // git runs the program.
@@ -73,22 +74,28 @@ type git struct {
 	// talks to the network by helper, which is "" for ssh: that has keys, and could
 	// send what it gets.
 	environment, credentials []string
-	helper                   string
-	mask                     func(string) string
+	// program is git itself, home its HOME.
+	program, home string
+	helper        string
+	mask          func(string) string
 }
 
 // newGit makes the environment of one the runner got.
-func newGit(o Options, home string) git {
+func newGit(o Options) git {
 	protocols := "http:https:ssh"
 	if o.AllowFile {
 		protocols += ":file"
 	}
-	g := git{mask: o.Mask, environment: []string{
-		"HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
-		"GIT_ALLOW_PROTOCOL=" + protocols, "GIT_OPTIONAL_LOCKS=0", "GIT_PAGER=cat", "GIT_EDITOR=false",
+	g := git{mask: o.Mask, program: "git", environment: []string{
+		"LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
+		"GIT_ALLOW_PROTOCOL=" + protocols, "GIT_OPTIONAL_LOCKS=0", "GIT_PAGER=cat", "GIT_EDITOR=false", "GIT_NO_LAZY_FETCH=1",
 		"GIT_AUTHOR_NAME=" + authorName, "GIT_AUTHOR_EMAIL=" + authorEmail,
 		"GIT_COMMITTER_NAME=" + authorName, "GIT_COMMITTER_EMAIL=" + authorEmail,
 	}}
+	// Where the path leads is up to the agent, who may have folders of its own on it.
+	if found, err := exec.LookPath(g.program); err == nil {
+		g.program = found
+	}
 	ssh := false
 	for _, variable := range o.Environment {
 		name, _, _ := strings.Cut(variable, "=")
@@ -128,9 +135,10 @@ type invocation struct {
 func (g git) run(ctx context.Context, i invocation) (string, error) {
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(limited, "git", i.args...)
+	cmd := exec.CommandContext(limited, g.program, i.args...)
 	cmd.Dir, cmd.Stdin = i.folder, strings.NewReader(i.input)
-	cmd.Env = append(slices.Clone(g.environment), i.environment...)
+	cmd.Env = append(slices.Clone(g.environment), "HOME="+g.home)
+	cmd.Env = append(cmd.Env, i.environment...)
 	all := settings
 	if i.network && g.helper != "" {
 		cmd.Env = append(cmd.Env, g.credentials...)

