@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -70,9 +71,8 @@ var settings = [][2]string{
 
 // git runs the program.
 type git struct {
-	// environment is all that it gets; credentials what it gets besides where it
-	// talks to the network by helper, which is "" for ssh: that has keys, and could
-	// send what it gets.
+	// environment is all that it gets; credentials what helper may ask for where it talks
+	// to the network. helper is "" for ssh, which has keys.
 	environment, credentials []string
 	// program is git itself, home its HOME.
 	program, home string
@@ -141,7 +141,12 @@ func (g git) run(ctx context.Context, i invocation) (string, error) {
 	cmd.Env = append(cmd.Env, i.environment...)
 	all := settings
 	if i.network && g.helper != "" {
-		cmd.Env = append(cmd.Env, g.credentials...)
+		socket, stop, err := serveCredentials(g.credentials)
+		if err != nil {
+			return "", err
+		}
+		defer stop()
+		cmd.ExtraFiles = []*os.File{socket} // askedBy
 		all = append(slices.Clone(all), [2]string{"credential.helper", g.helper})
 	}
 	cmd.Env = append(cmd.Env, configured(all)...)

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(openAtTerminal(os.Args[2], os.Args[3]))
 	}
 	if len(os.Args) == 4 && os.Args[1] == HelperName {
-		if err := Credential(os.Getenv, os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+		if err := Credential(AskRunner, os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
 			os.Exit(1)
 		}
 		return
@@ -46,6 +46,8 @@ type remote struct {
 	folder string
 	// cut is how many answers to fetches end in the middle; requests counts all.
 	cut, requests atomic.Int32
+	// asked is called for each request, while git waits for the answer.
+	asked func()
 }
 
 func newRemote(t *testing.T) *remote {
@@ -64,6 +66,9 @@ func newRemote(t *testing.T) *remote {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		r.requests.Add(1)
+		if r.asked != nil {
+			r.asked()
+		}
 		if user, password, _ := request.BasicAuth(); password != token || user != "git" {
 			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 			w.WriteHeader(http.StatusUnauthorized)
@@ -289,6 +294,34 @@ func TestDiverged(t *testing.T) {
 	}
 	if far.must("-C", far.folder, "rev-parse", "topic") != theirs {
 		t.Error("their work is lost")
+	}
+}
+
+// While git has the token, it is in no environment and no argument, which whoever is
+// the same user could read.
+func TestTokenIsNotShown(t *testing.T) {
+	t.Parallel()
+	far := newRemote(t)
+	var shown atomic.Int32
+	far.asked = func() {
+		for _, name := range []string{"environ", "cmdline"} {
+			files, _ := filepath.Glob("/proc/[0-9]*/" + name) // no error for this pattern
+			for _, file := range files {
+				if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), token) { // it may have ended
+					shown.Add(1)
+				}
+			}
+		}
+	}
+	o := far.options()
+	r := open(t, o)
+	write(t, o.Folder, map[string]string{"new": "1"})
+	changed(t, r, "New.")
+	if !push(t, r) || far.requests.Load() < 4 {
+		t.Errorf("%d requests", far.requests.Load())
+	}
+	if shown.Load() > 0 {
+		t.Errorf("the token is shown %d times", shown.Load())
 	}
 }
 
