@@ -75,6 +75,7 @@ func (w *work) open(ctx context.Context) error {
 	w.repository, err = repository.Open(ctx, repository.Options{
 		Config: c.Repository, Folder: c.Folder, TaskID: contract.TaskID, Environment: c.Environment, Program: program,
 		Temporary: c.SpoolFolder, Excluded: c.Manifests, Mask: w.r.mask.Text,
+		Warn: w.r.warn,
 	})
 	switch {
 	case err == nil:
@@ -133,11 +134,11 @@ func (w *work) finish(ctx context.Context, end process.End, failure *agent.Failu
 		err = w.push(ctx)
 	}
 	switch {
-	case failure != nil || err == nil:
-	case w.repository.Cloned():
+	case err == nil:
+	case failure == nil && w.repository.Cloned():
 		return w.failure(whole, err)
-	default:
-		w.r.log.Warn("the repository in the working folder cannot be read", "error", err)
+	default: // the end is the agent's
+		w.r.warn("what has become of the repository is not told: " + w.r.mask.Text(err.Error()))
 	}
 	return failure
 }

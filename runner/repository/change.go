@@ -78,7 +78,11 @@ func (r *Repository) Commit(ctx context.Context, summary string) (Change, error)
 	if r.head, err = r.agentHead(ctx); err != nil {
 		return Change{}, fmt.Errorf("the agent has broken the repository: %w", err)
 	}
-	if r.tree, err = r.writeTree(ctx); err != nil {
+	base := r.startTree
+	if r.shared {
+		base = r.start
+	}
+	if r.tree, err = r.takeFiles(ctx, base); err != nil {
 		return Change{}, err
 	}
 	clean := false
@@ -94,10 +98,6 @@ func (r *Repository) Commit(ctx context.Context, summary string) (Change, error)
 			return Change{}, err
 		}
 		clean = true
-	}
-	base := r.startTree
-	if r.shared {
-		base = r.start
 	}
 	change := Change{Base: r.start, Head: r.head, Uncommitted: !clean && base != r.tree, Commits: []Commit{}, Files: []File{}}
 	if r.shared {

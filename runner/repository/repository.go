@@ -36,6 +36,8 @@ type Options struct {
 	Excluded string
 	// Mask takes secrets out of a text.
 	Mask func(string) string
+	// Warn tells people what is not done as they may expect.
+	Warn func(message string)
 }
 
 // Repository is the one in a working folder.
@@ -133,7 +135,7 @@ func (r *Repository) find(ctx context.Context) error {
 	if r.start, err = r.agentHead(ctx); err != nil {
 		return err
 	}
-	r.startTree, err = r.writeTree(ctx)
+	r.startTree, _, err = r.writeTree(ctx) // what cannot be stored now, is told of if it cannot be then
 	return err
 }
 
@@ -218,13 +220,17 @@ func (r *Repository) agentHead(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// writeTree stores the files of the working folder, and returns their tree.
-func (r *Repository) writeTree(ctx context.Context) (string, error) {
-	if _, err := r.git.run(ctx, r.ours("add", "--all", ".")); err != nil {
-		return "", err
+// writeTree stores the files of the working folder, and returns their tree, and why
+// some could not be stored: what git has of those stays.
+func (r *Repository) writeTree(ctx context.Context) (tree string, left, err error) {
+	if _, err = r.git.run(ctx, r.ours("add", "--all", "--ignore-errors", "--no-warn-embedded-repo", ".")); exitCode(err) == 1 {
+		left, err = err, nil
+	}
+	if err != nil {
+		return "", nil, err
 	}
 	out, err := r.git.run(ctx, r.ours("write-tree"))
-	return strings.TrimSpace(out), err
+	return strings.TrimSpace(out), left, err
 }
 
 // Head is the commit that Commit left the work at.

@@ -146,6 +146,7 @@ func (r *remote) options() Options {
 	return Options{
 		Config: Config{URL: r.url, Push: true, Timeout: time.Minute}, Folder: filepath.Join(r.t.TempDir(), "work"), TaskID: task,
 		Environment: environment, Program: program, Temporary: r.t.TempDir(), Mask: mask.FromEnvironment(environment).Text,
+		Warn: func(message string) { r.t.Log(message) },
 	}
 }
 
@@ -616,6 +617,59 @@ func TestFound(t *testing.T) {
 	write(t, empty.Folder, map[string]string{"first": "1\n"})
 	if change := changed(t, r, ""); change.FileCount != 1 || change.Base != "" || change.Head != "" {
 		t.Errorf("%+v", change)
+	}
+}
+
+// What git cannot store, or only as a link to another repository, does not keep the
+// rest from being pushed, and is told of.
+func TestLeftOut(t *testing.T) {
+	t.Parallel()
+	const nested = `git init --quiet sub; echo 1 > sub/file; git -C sub add file; git -C sub commit --quiet -m Nested; `
+	for name, c := range map[string]struct {
+		script, pushed, warned string
+		found                  bool
+	}{
+		"nothing":                       {"true", "", "", false},
+		"a repository without a commit": {"git init --quiet sub; echo 1 > sub/file", "", "'sub/' does not have a commit", false},
+		"the same in one that is found": {"git init --quiet sub; echo 1 > sub/file", "", "'sub/' does not have a commit", true},
+		"a name that git refuses":       {"mkdir sub; echo 1 > sub/git~1", "", "invalid path 'sub/git~1'", false},
+		"a repository":                  {nested, "", "sub is a git repository of its own, and left out", false},
+		"a repository in one found":     {nested, "", "sub is a git repository of its own, and left out", true},
+		"a repository that is added":    {nested + "git add .", "", "left out", false},
+		"a repository, committed":       {nested + "git add .; git commit -qm Link", "160000", "sub is a git repository of its own, and committed", false},
+		"a submodule":                   {nested + `printf '[submodule "s"]\n\tpath = sub\n\turl = https://host.invalid/s\n' > .gitmodules`, "160000", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			far := newRemote(t)
+			o := far.options()
+			var warned strings.Builder
+			o.Warn = func(message string) { warned.WriteString(message + "\n") }
+			if c.found {
+				o.Config = Config{Timeout: time.Minute}
+				far.must("clone", "--quiet", far.folder, o.Folder)
+			}
+			r := open(t, o)
+			far.must("-C", o.Folder, "-c", "alias.run=!sh -ec '"+strings.ReplaceAll(c.script, "'", `'\''`)+"'", "run")
+			write(t, o.Folder, map[string]string{"new": "1"})
+			change := changed(t, r, "")
+			if (c.warned == "") != (warned.Len() == 0) || !strings.Contains(warned.String(), c.warned) {
+				t.Errorf("warned of %q", warned.String())
+			}
+			if c.found {
+				if change.FileCount != 1 || !change.Uncommitted {
+					t.Errorf("%+v", change)
+				}
+				return
+			}
+			if !push(t, r) || far.read(r.Branch(), "new") != "1" {
+				t.Error("the rest was not pushed")
+			}
+			link, _, _ := strings.Cut(far.must("-C", far.folder, "ls-tree", r.Branch(), "sub"), " ")
+			if link != c.pushed {
+				t.Errorf("pushed is %q", link)
+			}
+		})
 	}
 }
 
