@@ -19,6 +19,9 @@ import (
 	"github.com/graf-run/graf/shared/manifest"
 )
 
+// errLeft says that the credentials would not be safe.
+var errLeft = errors.New("something that the agent started has not ended, and could take the repository's credentials: nothing is pushed")
+
 // lastLook is what there is to look at the folder of an agent that was stopped.
 const lastLook = 5 * time.Second
 
@@ -131,7 +134,7 @@ func (w *work) finish(ctx context.Context, end process.End, failure *agent.Failu
 	change, err := w.commit(ctx)
 	w.tell(change)
 	if failure == nil && err == nil {
-		err = w.push(ctx)
+		err = w.push(ctx, end)
 	}
 	switch {
 	case err == nil:
@@ -202,10 +205,13 @@ func (w *work) tell(change repository.Change) {
 }
 
 // push takes the work to the remote, and opens a pull request.
-func (w *work) push(ctx context.Context) error {
+func (w *work) push(ctx context.Context, end process.End) error {
 	c := w.r.config.Repository
 	if c.URL == "" || (!c.Push && !c.PullRequest) {
 		return nil
+	}
+	if end.Left {
+		return errLeft
 	}
 	pushed, err := w.repository.Push(ctx)
 	if err != nil {
