@@ -19,6 +19,9 @@ import (
 	"github.com/graf-run/graf/shared/manifest"
 )
 
+// errLeft says that the credentials would not be safe.
+var errLeft = errors.New("something that the agent started has not ended, and could take the repository's credentials: nothing is pushed")
+
 // lastLook is what there is to look at the folder of an agent that was stopped.
 const lastLook = 5 * time.Second
 
@@ -75,6 +78,7 @@ func (w *work) open(ctx context.Context) error {
 	w.repository, err = repository.Open(ctx, repository.Options{
 		Config: c.Repository, Folder: c.Folder, TaskID: contract.TaskID, Environment: c.Environment, Program: program,
 		Temporary: c.SpoolFolder, Excluded: c.Manifests, Mask: w.r.mask.Text,
+		Warn: w.r.warn,
 	})
 	switch {
 	case err == nil:
@@ -130,14 +134,14 @@ func (w *work) finish(ctx context.Context, end process.End, failure *agent.Failu
 	change, err := w.commit(ctx)
 	w.tell(change)
 	if failure == nil && err == nil {
-		err = w.push(ctx)
+		err = w.push(ctx, end)
 	}
 	switch {
-	case failure != nil || err == nil:
-	case w.repository.Cloned():
+	case err == nil:
+	case failure == nil && w.repository.Cloned():
 		return w.failure(whole, err)
-	default:
-		w.r.log.Warn("the repository in the working folder cannot be read", "error", err)
+	default: // the end is the agent's
+		w.r.warn("what has become of the repository is not told: " + w.r.mask.Text(err.Error()))
 	}
 	return failure
 }
@@ -201,10 +205,13 @@ func (w *work) tell(change repository.Change) {
 }
 
 // push takes the work to the remote, and opens a pull request.
-func (w *work) push(ctx context.Context) error {
+func (w *work) push(ctx context.Context, end process.End) error {
 	c := w.r.config.Repository
 	if c.URL == "" || (!c.Push && !c.PullRequest) {
 		return nil
+	}
+	if end.Left {
+		return errLeft
 	}
 	pushed, err := w.repository.Push(ctx)
 	if err != nil {

@@ -1,6 +1,8 @@
 // Package process runs an agent with all that it starts: as a group that is told to
 // end, and after some time of grace made to. What leaves the group, as daemons do,
-// comes back to this process as the subreaper and ends as well.
+// comes back to this process as the subreaper and ends as well. Where this process is
+// the first of a container all others are the agent's, and none gets away; elsewhere
+// what forks as fast as it is killed may, which is told.
 //
 // See prctl(2), PR_SET_CHILD_SUBREAPER, and kill(2) for groups.
 package process
@@ -54,6 +56,8 @@ type End struct {
 	Stopped error
 	// Killed says that it did not end within the grace.
 	Killed bool
+	// Left says that something it started could not be ended.
+	Left bool
 }
 
 // Adopt makes this process the one that orphans of its descendants come to.
@@ -79,13 +83,13 @@ func Run(ctx context.Context, c Command) (End, error) {
 	ended := make(chan struct{})
 	var end End
 	var watch sync.WaitGroup
-	rest := &ending{group: cmd.Process.Pid, grace: c.Grace, told: map[int]bool{}}
+	rest := &ending{group: cmd.Process.Pid, first: os.Getpid() == 1, grace: c.Grace, told: map[int]bool{}, send: syscall.Kill}
 	watch.Go(func() { end.Stopped, end.Killed = rest.stop(ctx, cmd.Process, ended) })
 	watch.Go(func() { reap(cmd.Process.Pid, ended) })
 	err := cmd.Wait()
 	close(ended)
 	watch.Wait()
-	rest.killRest()
+	end.Left = !rest.killRest()
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok {
 		return end, fmt.Errorf("wait for the agent: %w", err)
@@ -100,7 +104,12 @@ func Run(ctx context.Context, c Command) (End, error) {
 // ending is how a group, and what has left it, is told to end.
 type ending struct {
 	group int
+	// first says that this process is the first of a container, or of another PID
+	// namespace: all others in it are the group, or came of it.
+	first bool
 	grace time.Duration
+	// send is kill(2).
+	send func(pid int, signal syscall.Signal) error
 	// until is when the grace is over, told those outside the group that have been told:
 	// a second SIGTERM makes some programs end at once.
 	until time.Time
@@ -133,43 +142,50 @@ func (e *ending) stop(ctx context.Context, program *os.Process, ended <-chan str
 func (e *ending) terminate(orphans []int) {
 	if e.until.IsZero() {
 		e.until = time.Now().Add(e.grace)
-		_ = syscall.Kill(-e.group, syscall.SIGTERM) // it may have ended by now
+		_ = e.send(-e.group, syscall.SIGTERM) // it may have ended by now
 	}
 	for _, pid := range orphans {
 		if group, err := syscall.Getpgid(pid); err == nil && group != e.group && !e.told[pid] {
 			e.told[pid] = true
-			_ = syscall.Kill(pid, syscall.SIGTERM)
+			_ = e.send(pid, syscall.SIGTERM)
 		}
 	}
 }
 
 func (e *ending) kill(orphans []int) {
-	_ = syscall.Kill(-e.group, syscall.SIGKILL) // either may have ended by now
+	if e.first {
+		_ = e.send(-1, syscall.SIGKILL) // all but this process at one time, which no fork escapes
+		return
+	}
+	_ = e.send(-e.group, syscall.SIGKILL) // either may have ended by now
 	for _, pid := range orphans {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+		_ = e.send(pid, syscall.SIGKILL)
 	}
 }
 
 // killRest ends what outlived the program within what is left of the grace: the rest
 // of its group, and the orphans that came to this process. What starts others
-// meanwhile is met in the next round.
-func (e *ending) killRest() {
-	for {
+// meanwhile is met in the next round. It says whether all have ended.
+func (e *ending) killRest() bool {
+	for !e.over() {
 		rest := adopted(e.group)
-		inGroup := syscall.Kill(-e.group, syscall.Signal(0)) == nil
-		if len(rest) == 0 && !inGroup {
-			return
-		}
 		e.terminate(rest)
-		if over := time.Since(e.until); over > 0 {
+		late := time.Since(e.until)
+		if late > 0 {
 			e.kill(rest)
-			if over > pipesStay {
-				return // in the kernel, which nothing ends
-			}
 		}
 		collect(rest)
+		if late > pipesStay {
+			return e.over() // else in the kernel, which nothing ends, another user's by now, or too fast
+		}
 		time.Sleep(5 * time.Millisecond)
 	}
+	return true
+}
+
+// over says that nothing is left, in the group or of those that have left it.
+func (e *ending) over() bool {
+	return syscall.Kill(-e.group, syscall.Signal(0)) != nil && childless()
 }
 
 // reap collects orphans that have ended, of which a long run may leave many.
@@ -206,6 +222,13 @@ func adopted(program int) []int {
 		}
 	}
 	return pids
+}
+
+// childless says that this process has no children, not even ones that have ended. Of
+// what has left the group one is always a child: it comes here before its parent, if
+// that was one, can be collected.
+func childless() bool {
+	return errors.Is(unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil), unix.ECHILD)
 }
 
 func collect(pids []int) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,8 @@ import (
 const (
 	scriptVariable = "PROCESS_TEST_SCRIPT"
 	afterVariable  = "PROCESS_TEST_STOP_AFTER"
+	// spare is a script that has one program run on, whatever it is sent.
+	spare = "spare"
 )
 
 // result is what that process says.
@@ -52,6 +55,9 @@ func runScript(script string) result {
 	if after, err := time.ParseDuration(os.Getenv(afterVariable)); err == nil {
 		time.AfterFunc(after, func() { cancel(errStop) })
 	}
+	if script == spare {
+		return runSpared()
+	}
 	args := []string{"sh", "-c", script}
 	if script == "none" {
 		args = []string{"/no/such/program"}
@@ -69,6 +75,47 @@ func runScript(script string) result {
 		r.Error = err.Error()
 	}
 	return r
+}
+
+// runSpared ends a program, or not.
+func runSpared() (r result) {
+	cmd := exec.Command("sleep", "600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return result{Error: err.Error()}
+	}
+	rest := &ending{group: cmd.Process.Pid, told: map[int]bool{}, send: func(int, syscall.Signal) error { return nil }}
+	r.End.Left = !rest.killRest()
+	if err := cmd.Process.Kill(); err != nil {
+		return result{Error: err.Error()}
+	}
+	_ = cmd.Wait() // killed
+	return r
+}
+
+// TestLeft: what cannot be ended is told.
+func TestLeft(t *testing.T) {
+	t.Parallel()
+	if got := elsewhere(t, spare, 0); !got.End.Left || got.Error != "" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestAllOfAContainer are ended at one time by its first process, and by no other.
+func TestAllOfAContainer(t *testing.T) {
+	t.Parallel()
+	for first, want := range map[bool][]int{true: {-1}, false: {-7, 8, 9}} {
+		var killed []int
+		e := &ending{group: 7, first: first, send: func(pid int, signal syscall.Signal) error {
+			if signal == syscall.SIGKILL {
+				killed = append(killed, pid)
+			}
+			return nil
+		}}
+		if e.kill([]int{8, 9}); !slices.Equal(killed, want) {
+			t.Errorf("first is %v: killed %v", first, killed)
+		}
+	}
 }
 
 func TestRun(t *testing.T) {

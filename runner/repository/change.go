@@ -69,13 +69,20 @@ func (c Change) Empty() bool { return c.CommitCount == 0 && c.FileCount == 0 }
 
 // Commit commits what the agent left uncommitted in the runner's clone, and tells
 // what has changed since Open. A repository that was there stays as it is. summary
-// is what the agent says that it did.
+// is what the agent says that it did. Nothing that the agent started may run any more.
 func (r *Repository) Commit(ctx context.Context, summary string) (Change, error) {
-	var err error
+	err := r.renew()
+	if err != nil {
+		return Change{}, err
+	}
 	if r.head, err = r.agentHead(ctx); err != nil {
 		return Change{}, fmt.Errorf("the agent has broken the repository: %w", err)
 	}
-	if r.tree, err = r.writeTree(ctx); err != nil {
+	base := r.startTree
+	if r.shared {
+		base = r.start
+	}
+	if r.tree, err = r.takeFiles(ctx, base); err != nil {
 		return Change{}, err
 	}
 	clean := false
@@ -91,10 +98,6 @@ func (r *Repository) Commit(ctx context.Context, summary string) (Change, error)
 			return Change{}, err
 		}
 		clean = true
-	}
-	base := r.startTree
-	if r.shared {
-		base = r.start
 	}
 	change := Change{Base: r.start, Head: r.head, Uncommitted: !clean && base != r.tree, Commits: []Commit{}, Files: []File{}}
 	if r.shared {
@@ -269,7 +272,7 @@ func (r *Repository) secretFiles(ctx context.Context, base string) ([]string, er
 	var files []string
 	for _, tree := range []string{base, r.tree} {
 		out, err := r.git.run(ctx, r.ours("grep", "-l", "-z", "-I", "--no-color", "--no-textconv", "-E", "-e", secretManifest, tree, "--"))
-		if err != nil && out == "" && !strings.Contains(err.Error(), "exit status 1") {
+		if err != nil && exitCode(err) != 1 { // 1 is for no match
 			return nil, err
 		}
 		for name := range strings.SplitSeq(out, "\x00") {

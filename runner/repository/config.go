@@ -5,8 +5,9 @@
 // It runs the git program. Whatever lies in the folder after the agent has worked
 // there is the agent's, the configuration in .git among it, which can name programs
 // to run and hosts to send to. So git is run on a folder of the runner's own instead
-// (GIT_DIR), with objects alone from the agent's; only git that talks to the network
-// has the token, by a credential helper that gives it to the repository's host alone.
+// (GIT_DIR), made when the agent has ended, with objects alone from the agent's; only
+// git that talks to the network has the token, by a credential helper that gives it to
+// the repository's host alone.
 package repository
 
 import (

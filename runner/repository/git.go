@@ -2,10 +2,12 @@ package repository
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -64,30 +66,36 @@ var settings = [][2]string{
 	{"diff.ignoreSubmodules", "all"}, {"gc.auto", "0"}, {"maintenance.auto", "false"}, {"commit.gpgSign", "false"},
 	{"http.lowSpeedLimit", "1000"}, {"http.lowSpeedTime", "60"}, {"transfer.credentialsInUrl", "die"},
 	{"core.quotePath", "false"}, {"safe.directory", "*"}, {"advice.detachedHead", "false"},
+	{"core.commitGraph", "false"}, // it lies beside the objects, and says of commits what they do not
 }
 
 // git runs the program.
 type git struct {
-	// environment is all that it gets; credentials what it gets besides where it
-	// talks to the network by helper, which is "" for ssh: that has keys, and could
-	// send what it gets.
+	// environment is all that it gets; credentials what helper may ask for where it talks
+	// to the network. helper is "" for ssh, which has keys.
 	environment, credentials []string
-	helper                   string
-	mask                     func(string) string
+	// program is git itself, home its HOME.
+	program, home string
+	helper        string
+	mask          func(string) string
 }
 
 // newGit makes the environment of one the runner got.
-func newGit(o Options, home string) git {
+func newGit(o Options) git {
 	protocols := "http:https:ssh"
 	if o.AllowFile {
 		protocols += ":file"
 	}
-	g := git{mask: o.Mask, environment: []string{
-		"HOME=" + home, "LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
-		"GIT_ALLOW_PROTOCOL=" + protocols, "GIT_OPTIONAL_LOCKS=0", "GIT_PAGER=cat", "GIT_EDITOR=false",
+	g := git{mask: o.Mask, program: "git", environment: []string{
+		"LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
+		"GIT_ALLOW_PROTOCOL=" + protocols, "GIT_OPTIONAL_LOCKS=0", "GIT_PAGER=cat", "GIT_EDITOR=false", "GIT_NO_LAZY_FETCH=1",
 		"GIT_AUTHOR_NAME=" + authorName, "GIT_AUTHOR_EMAIL=" + authorEmail,
 		"GIT_COMMITTER_NAME=" + authorName, "GIT_COMMITTER_EMAIL=" + authorEmail,
 	}}
+	// Where the path leads is up to the agent, who may have folders of its own on it.
+	if found, err := exec.LookPath(g.program); err == nil {
+		g.program = found
+	}
 	ssh := false
 	for _, variable := range o.Environment {
 		name, _, _ := strings.Cut(variable, "=")
@@ -127,17 +135,23 @@ type invocation struct {
 func (g git) run(ctx context.Context, i invocation) (string, error) {
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(limited, "git", i.args...)
+	cmd := exec.CommandContext(limited, g.program, i.args...)
 	cmd.Dir, cmd.Stdin = i.folder, strings.NewReader(i.input)
-	cmd.Env = append(slices.Clone(g.environment), i.environment...)
+	cmd.Env = append(slices.Clone(g.environment), "HOME="+g.home)
+	cmd.Env = append(cmd.Env, i.environment...)
 	all := settings
 	if i.network && g.helper != "" {
-		cmd.Env = append(cmd.Env, g.credentials...)
+		socket, stop, err := serveCredentials(g.credentials)
+		if err != nil {
+			return "", err
+		}
+		defer stop()
+		cmd.ExtraFiles = []*os.File{socket} // askedBy
 		all = append(slices.Clone(all), [2]string{"credential.helper", g.helper})
 	}
 	cmd.Env = append(cmd.Env, configured(all)...)
 	said := &head{limit: 16 << 10}
-	out := &head{limit: cmpOr(i.limit, maxAnswer), full: cancel}
+	out := &head{limit: cmp.Or(i.limit, maxAnswer), full: cancel}
 	cmd.Stdout, cmd.Stderr = out, said
 	// Without a terminal ssh asks nothing, whatever GIT_SSH_COMMAND says.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -155,13 +169,6 @@ func (g git) run(ctx context.Context, i invocation) (string, error) {
 		return "", g.failure(i, err, said.String()+out.String())
 	}
 	return out.String(), nil
-}
-
-func cmpOr(value, otherwise int) int {
-	if value == 0 {
-		return otherwise
-	}
-	return value
 }
 
 // configured is configuration as variables, which come before any file.
@@ -205,7 +212,25 @@ func (g git) failure(i invocation, err error, said string) error {
 			break
 		}
 	}
-	return fmt.Errorf("%w: git %s: %s", class, i.args[0], clip(said, 1000))
+	return &gitError{class: class, end: err, text: "git " + i.args[0] + ": " + clip(said, 1000)}
+}
+
+// gitError is why git failed, in its own words, and how it ended.
+type gitError struct {
+	class, end error
+	text       string
+}
+
+func (e *gitError) Error() string { return e.class.Error() + ": " + e.text }
+
+func (e *gitError) Unwrap() []error { return []error{e.class, e.end} }
+
+// exitCode is the one that git failed with, -1 if it did not get so far.
+func exitCode(err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	return -1
 }
 
 // head keeps the beginning of what is written.

@@ -54,12 +54,7 @@ func (r *Repository) Propose(ctx context.Context, summary string) (PullRequest, 
 	ctx, cancel := context.WithTimeoutCause(ctx, r.options.Timeout, fmt.Errorf("it took more than %v", r.options.Timeout))
 	defer cancel()
 	summary = r.options.Mask(summary)
-	for _, variable := range r.git.credentials {
-		if token, isToken := strings.CutPrefix(variable, tokenVariable+"="); isToken {
-			f.token = token
-		}
-	}
-	f.mask = r.options.Mask
+	f.token, f.mask = valueOf(r.git.credentials, tokenVariable), r.options.Mask
 	return f.propose(ctx, proposal{
 		Title: Title(summary, r.options.TaskID), Body: Body(summary, r.options.TaskID), Head: r.options.Branch, Base: r.target,
 	})

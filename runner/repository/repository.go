@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,14 +36,21 @@ type Options struct {
 	Excluded string
 	// Mask takes secrets out of a text.
 	Mask func(string) string
+	// Warn tells people what is not done as they may expect.
+	Warn func(message string)
 }
 
 // Repository is the one in a working folder.
 type Repository struct {
 	options Options
 	git     git
-	// state is the runner's own folder, with its GIT_DIR and index.
-	state string
+	// state is the runner's own folder, "" while the agent works in a clone; first is the
+	// one that Open made beside a repository that was there.
+	state, first string
+	// files are what the GIT_DIR is made of, index what its index was before the agent:
+	// nil for none.
+	files map[string]string
+	index *os.File
 	// dir is the .git of the working folder, objects where its objects are.
 	dir, objects string
 	// shared says that objects get what the runner adds: the repository is the
@@ -77,10 +85,10 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 	if r.options.Branch == "" {
 		r.options.Branch = "graf/" + o.TaskID
 	}
-	if r.state, err = os.MkdirTemp(o.Temporary, "graf-git-*"); err != nil {
-		return nil, fmt.Errorf("make a folder for git: %w", err)
+	r.git = newGit(o)
+	if err := r.newFolder(); err != nil {
+		return nil, err
 	}
-	r.git = newGit(o, r.state)
 	patience := o.Timeout
 	if !r.shared {
 		patience = min(patience, findTimeout)
@@ -92,14 +100,14 @@ func Open(ctx context.Context, o Options) (_ *Repository, err error) {
 	} else {
 		err = r.find(ctx)
 	}
+	if err == nil {
+		err = r.leave()
+	}
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
-
-// Close removes what the runner has of its own.
-func (r *Repository) Close() error { return os.RemoveAll(r.state) }
 
 // Cloned says that the repository is the runner's clone.
 func (r *Repository) Cloned() bool { return r.shared }
@@ -127,19 +135,22 @@ func (r *Repository) find(ctx context.Context) error {
 	if r.start, err = r.agentHead(ctx); err != nil {
 		return err
 	}
-	r.startTree, err = r.writeTree(ctx)
+	r.startTree, _, err = r.writeTree(ctx) // what cannot be stored now, is told of if it cannot be then
 	return err
 }
+
+// alternates is the file of a GIT_DIR that says where else there are objects.
+const alternates = "objects/info/alternates"
 
 // make makes the runner's own GIT_DIR, beside a repository whose objects are of a
 // format.
 func (r *Repository) make(common, format string) error {
-	files := map[string]string{
+	r.files = map[string]string{
 		"HEAD":   "ref: refs/heads/none\n",
 		"config": "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[extensions]\n\tobjectformat = " + format + "\n",
 	}
 	if !r.shared {
-		files["objects/info/alternates"] = r.objects + "\n"
+		r.files[alternates] = r.objects + "\n"
 	}
 	for from, to := range map[string]string{
 		filepath.Join(r.dir, "index"): "index", filepath.Join(common, "shallow"): "shallow",
@@ -152,14 +163,20 @@ func (r *Repository) make(common, format string) error {
 		if err != nil {
 			return fmt.Errorf("read the repository: %w", err)
 		}
-		files[to] = string(text)
+		r.files[to] = string(text)
 	}
+	defer delete(r.files, "index") // leave keeps it, as it is then
+	return r.write()
+}
+
+// write writes the files of the GIT_DIR.
+func (r *Repository) write() error {
 	for _, folder := range []string{"objects/info", "refs", "info"} {
 		if err := os.MkdirAll(filepath.Join(r.own(), folder), 0o700); err != nil {
 			return fmt.Errorf("make a folder for git: %w", err)
 		}
 	}
-	for name, text := range files {
+	for name, text := range r.files {
 		if err := os.WriteFile(filepath.Join(r.own(), name), []byte(text), 0o600); err != nil {
 			return fmt.Errorf("make a folder for git: %w", err)
 		}
@@ -167,11 +184,11 @@ func (r *Repository) make(common, format string) error {
 	return nil
 }
 
-// own is the runner's own GIT_DIR.
-func (r *Repository) own() string { return filepath.Join(r.state, "git") }
+// own is the runner's own GIT_DIR; while there is none, nobody can make it.
+func (r *Repository) own() string { return filepath.Join(cmp.Or(r.state, os.DevNull), "git") }
 
 // ours is an invocation with the runner's own GIT_DIR: nothing that the agent wrote
-// into .git counts but objects.
+// counts but objects.
 func (r *Repository) ours(args ...string) invocation {
 	environment := []string{"GIT_DIR=" + r.own(), "GIT_WORK_TREE=" + r.options.Folder}
 	if r.shared {
@@ -181,7 +198,8 @@ func (r *Repository) ours(args ...string) invocation {
 }
 
 // theirs is an invocation on the .git of the working folder; it never has the
-// credentials.
+// credentials. After the agent it reads and writes refs alone: objects that are missing
+// could have it run programs, to fetch them.
 func (r *Repository) theirs(args ...string) invocation {
 	return invocation{
 		args: args, folder: r.options.Folder, environment: []string{"GIT_DIR=" + r.dir, "GIT_WORK_TREE=" + r.options.Folder},
@@ -190,9 +208,10 @@ func (r *Repository) theirs(args ...string) invocation {
 
 // agentHead is the commit that the working folder is at, "" for none.
 func (r *Repository) agentHead(ctx context.Context) (string, error) {
-	out, err := r.git.run(ctx, r.theirs("rev-parse", "--verify", "HEAD^{commit}"))
+	head, err := r.git.run(ctx, r.theirs("rev-parse", "--verify", "HEAD"))
 	if err == nil {
-		return strings.TrimSpace(out), nil
+		head, err = r.git.run(ctx, r.ours("rev-parse", "--verify", strings.TrimSpace(head)+"^{commit}"))
+		return strings.TrimSpace(head), err
 	}
 	// A branch without a commit has a name, and nothing else.
 	if _, nameErr := r.git.run(ctx, r.theirs("symbolic-ref", "HEAD")); nameErr != nil {
@@ -201,13 +220,17 @@ func (r *Repository) agentHead(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// writeTree stores the files of the working folder, and returns their tree.
-func (r *Repository) writeTree(ctx context.Context) (string, error) {
-	if _, err := r.git.run(ctx, r.ours("add", "--all", ".")); err != nil {
-		return "", err
+// writeTree stores the files of the working folder, and returns their tree, and why
+// some could not be stored: what git has of those stays.
+func (r *Repository) writeTree(ctx context.Context) (tree string, left, err error) {
+	if _, err = r.git.run(ctx, r.ours("add", "--all", "--ignore-errors", "--no-warn-embedded-repo", ".")); exitCode(err) == 1 {
+		left, err = err, nil
+	}
+	if err != nil {
+		return "", nil, err
 	}
 	out, err := r.git.run(ctx, r.ours("write-tree"))
-	return strings.TrimSpace(out), err
+	return strings.TrimSpace(out), left, err
 }
 
 // Head is the commit that Commit left the work at.

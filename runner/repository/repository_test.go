@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(openAtTerminal(os.Args[2], os.Args[3]))
 	}
 	if len(os.Args) == 4 && os.Args[1] == HelperName {
-		if err := Credential(os.Getenv, os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+		if err := Credential(AskRunner, os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
 			os.Exit(1)
 		}
 		return
@@ -46,6 +46,8 @@ type remote struct {
 	folder string
 	// cut is how many answers to fetches end in the middle; requests counts all.
 	cut, requests atomic.Int32
+	// asked is called for each request, while git waits for the answer.
+	asked func()
 }
 
 func newRemote(t *testing.T) *remote {
@@ -64,6 +66,9 @@ func newRemote(t *testing.T) *remote {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		r.requests.Add(1)
+		if r.asked != nil {
+			r.asked()
+		}
 		if user, password, _ := request.BasicAuth(); password != token || user != "git" {
 			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 			w.WriteHeader(http.StatusUnauthorized)
@@ -141,6 +146,7 @@ func (r *remote) options() Options {
 	return Options{
 		Config: Config{URL: r.url, Push: true, Timeout: time.Minute}, Folder: filepath.Join(r.t.TempDir(), "work"), TaskID: task,
 		Environment: environment, Program: program, Temporary: r.t.TempDir(), Mask: mask.FromEnvironment(environment).Text,
+		Warn: func(message string) { r.t.Log(message) },
 	}
 }
 
@@ -292,6 +298,34 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
+// While git has the token, it is in no environment and no argument, which whoever is
+// the same user could read.
+func TestTokenIsNotShown(t *testing.T) {
+	t.Parallel()
+	far := newRemote(t)
+	var shown atomic.Int32
+	far.asked = func() {
+		for _, name := range []string{"environ", "cmdline"} {
+			files, _ := filepath.Glob("/proc/[0-9]*/" + name) // no error for this pattern
+			for _, file := range files {
+				if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), token) { // it may have ended
+					shown.Add(1)
+				}
+			}
+		}
+	}
+	o := far.options()
+	r := open(t, o)
+	write(t, o.Folder, map[string]string{"new": "1"})
+	changed(t, r, "New.")
+	if !push(t, r) || far.requests.Load() < 4 {
+		t.Errorf("%d requests", far.requests.Load())
+	}
+	if shown.Load() > 0 {
+		t.Errorf("the token is shown %d times", shown.Load())
+	}
+}
+
 // A connection is cut while the clone is under way: once is survived, always is not;
 // what was left then is gone on with.
 func TestClonesCutOff(t *testing.T) {
@@ -345,52 +379,210 @@ func TestRevisions(t *testing.T) {
 	}
 }
 
-// Whatever is in the repository, or the agent puts there, no program of it is run by
-// the runner, and nothing gets the token.
+// hostile are settings of git that run a command, and send to a thief.
+func hostile(command, thief string) string {
+	return strings.NewReplacer("COMMAND", command, "THIEF", thief).Replace(`
+[core]
+	fsmonitor = COMMAND
+	hooksPath = .git/hooks
+	sshCommand = COMMAND
+	pager = COMMAND
+	gitProxy = COMMAND
+	askPass = COMMAND
+[credential]
+	helper = !COMMAND
+[filter "evil"]
+	clean = COMMAND
+	smudge = COMMAND
+	required = true
+[diff "evil"]
+	command = COMMAND
+	textconv = COMMAND
+[diff]
+	external = COMMAND
+[url "THIEF/"]
+	insteadOf = http://
+	pushInsteadOf = http://
+[remote "origin"]
+	url = THIEF
+	pushurl = THIEF
+[http]
+	proxy = THIEF
+	sslVerify = false
+[gpg]
+	program = COMMAND
+[commit]
+	gpgSign = true
+`)
+}
+
+// writeHooks has all hooks that git may come to run a command.
+func writeHooks(t *testing.T, folder, command string) {
+	t.Helper()
+	for _, hook := range []string{"pre-commit", "commit-msg", "pre-push", "reference-transaction", "post-checkout", "post-index-change"} {
+		write(t, folder, map[string]string{hook: "#!/bin/sh\n" + command + "\n"})
+		if err := os.Chmod(filepath.Join(folder, hook), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// appendTo appends to a file, which may not be there.
+func appendTo(t *testing.T, name, text string) {
+	t.Helper()
+	before, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	write(t, filepath.Dir(name), map[string]string{filepath.Base(name): string(before) + text})
+}
+
+// writeState writes what it can into folders that the runner has of its own.
+func writeState(t *testing.T, o Options, command, thief string) {
+	t.Helper()
+	folders, err := filepath.Glob(filepath.Join(o.Temporary, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		const all = "* filter=evil diff=evil merge=evil\n"
+		for _, config := range []string{"git/config", "git/config.worktree", ".gitconfig", ".config/git/config"} {
+			appendTo(t, filepath.Join(folder, config), hostile(command, thief))
+		}
+		write(t, folder, map[string]string{
+			"git/info/attributes": all, ".config/git/attributes": all, "git/info/exclude": "*\n", ".config/git/ignore": "*\n",
+			"git/HEAD": "ref: refs/heads/evil\n",
+		})
+		writeHooks(t, filepath.Join(folder, "git", "hooks"), command)
+	}
+}
+
+// Whatever is in the repository, or the agent puts there or into the runner's own
+// folder, no program of it is run by the runner, and nothing gets the token.
 func TestHostileRepository(t *testing.T) {
 	t.Parallel()
 	far := newRemote(t)
-	mark := filepath.Join(t.TempDir(), "mark")
 	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) {
 		t.Errorf("the thief is asked %s %v", request.URL, request.Header)
 	}))
 	t.Cleanup(thief.Close)
-	touch := "touch " + mark
 	far.commit("main", map[string]string{
 		".gitattributes": "* filter=evil diff=evil merge=evil\n", ".gitmodules": "[submodule \"s\"]\n\tpath = s\n\turl = " + thief.URL + "/s\n",
 	})
+	for name, cloned := range map[string]bool{"clone": true, "found": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := far.options()
+			if !cloned {
+				o.Config = Config{Timeout: time.Minute}
+				far.must("clone", "--quiet", far.folder, o.Folder)
+			}
+			r := open(t, o)
+			mark := filepath.Join(t.TempDir(), "mark")
+			command := "touch " + mark
+			write(t, o.Folder, map[string]string{"new": "1", ".git/config": hostile(command, thief.URL)})
+			writeHooks(t, filepath.Join(o.Folder, ".git", "hooks"), command)
+			writeState(t, o, command, thief.URL)
+			if change := changed(t, r, "New."); change.FileCount != 1 {
+				t.Errorf("%+v", change)
+			}
+			if cloned && !push(t, r) {
+				t.Error("it was not pushed")
+			}
+			if _, err := os.Stat(mark); err == nil {
+				t.Error("a program of the repository was run")
+			}
+			// A repository that is broken is an error.
+			if err := os.RemoveAll(filepath.Join(o.Folder, ".git")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Commit(t.Context(), ""); !errors.Is(err, ErrGit) || !strings.Contains(err.Error(), "broken") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// A commit that is not there is an error: it is not fetched from where the agent says,
+// by ssh, whose configuration may be the agent's.
+func TestNothingIsFetchedAfterTheAgent(t *testing.T) {
+	t.Parallel()
+	far := newRemote(t)
+	o := far.options()
+	mark := filepath.Join(t.TempDir(), "mark")
+	o.Environment = append(o.Environment, "GIT_SSH_COMMAND=touch "+mark+"; false")
+	r := open(t, o)
+	const config = `
+[core]
+	repositoryformatversion = 1
+[extensions]
+	partialClone = origin
+[remote "origin"]
+	promisor = true
+	url = ssh://thief.invalid/name
+`
+	write(t, o.Folder, map[string]string{".git/config": config, ".git/HEAD": strings.Repeat("1", 40) + "\n"})
+	if _, err := r.Commit(t.Context(), ""); !errors.Is(err, ErrGit) || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("it was asked for")
+	}
+}
+
+// The git that was on the path before the agent is run after it, too.
+func TestGitIsTheOneBefore(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("PATH", folder+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	far := newRemote(t)
 	o := far.options()
 	r := open(t, o)
-	write(t, o.Folder, map[string]string{
-		"new": "1", ".git/config": strings.Join([]string{
-			"[core]", "\tfsmonitor = " + touch, "\thooksPath = .git/hooks", "\tsshCommand = " + touch, "\tpager = " + touch,
-			"\tgitProxy = " + touch, "\taskPass = " + touch,
-			"[credential]", "\thelper = !" + touch,
-			"[filter \"evil\"]", "\tclean = " + touch, "\tsmudge = " + touch, "\trequired = true",
-			"[diff \"evil\"]", "\tcommand = " + touch, "\ttextconv = " + touch, "[diff]", "\texternal = " + touch,
-			"[url \"" + thief.URL + "/\"]", "\tinsteadOf = http://", "\tpushInsteadOf = http://",
-			"[remote \"origin\"]", "\turl = " + thief.URL, "\tpushurl = " + thief.URL,
-			"[http]", "\tproxy = " + thief.URL, "\tsslVerify = false", "[gpg]", "\tprogram = " + touch, "[commit]", "\tgpgSign = true",
-		}, "\n"),
-	})
-	for _, hook := range []string{"pre-commit", "commit-msg", "pre-push", "reference-transaction", "post-checkout", "post-index-change"} {
-		write(t, o.Folder, map[string]string{".git/hooks/" + hook: "#!/bin/sh\n" + touch + "\n"})
-		if err := os.Chmod(filepath.Join(o.Folder, ".git/hooks", hook), 0o700); err != nil {
-			t.Fatal(err)
-		}
+	mark := filepath.Join(t.TempDir(), "mark")
+	write(t, folder, map[string]string{"git": "#!/bin/sh\ntouch " + mark + "\nexit 1\n"})
+	if err := os.Chmod(filepath.Join(folder, "git"), 0o700); err != nil {
+		t.Fatal(err)
 	}
+	write(t, o.Folder, map[string]string{"new": "1"})
 	if change := changed(t, r, "New."); change.FileCount != 1 || !push(t, r) {
 		t.Errorf("%+v", change)
 	}
 	if _, err := os.Stat(mark); err == nil {
-		t.Error("a program of the repository was run")
+		t.Error("the agent's git was run")
 	}
-	// A repository that is broken is an error.
-	if err := os.RemoveAll(filepath.Join(o.Folder, ".git")); err != nil {
-		t.Fatal(err)
+}
+
+// The runner has nothing of its own in the file system while the agent works in a
+// clone, and knows nevertheless what was there: what is excluded, and submodules that
+// have no files.
+func TestStateIsKept(t *testing.T) {
+	t.Parallel()
+	far := newRemote(t)
+	clone := t.TempDir()
+	far.must("clone", "--quiet", far.folder, clone)
+	link := strings.Repeat("1", 40)
+	far.must("-C", clone, "update-index", "--add", "--cacheinfo", "160000,"+link+",sub")
+	far.must("-C", clone, "commit", "--quiet", "-m", "A submodule")
+	far.must("-C", clone, "push", "--quiet", "origin", "HEAD:main")
+	o := far.options()
+	o.Excluded = "in"
+	r := open(t, o)
+	if left, err := os.ReadDir(o.Temporary); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
 	}
-	if _, err := r.Commit(t.Context(), ""); !errors.Is(err, ErrGit) || !strings.Contains(err.Error(), "broken") {
-		t.Errorf("got %v", err)
+	write(t, o.Folder, map[string]string{"in/deployment.yaml": "kind: Deployment\n", "new": "1"})
+	for range 2 { // another one begins as the first did
+		if change := changed(t, r, ""); change.FileCount != 1 || change.Files[0].Path != "new" || change.CommitCount != 1 {
+			t.Errorf("%+v", change)
+		}
+	}
+	if !push(t, r) || !strings.Contains(far.must("-C", far.folder, "ls-tree", "graf/"+task), link) {
+		t.Error("the submodule is gone")
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(o.Temporary); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }
 
@@ -428,6 +620,59 @@ func TestFound(t *testing.T) {
 	}
 }
 
+// What git cannot store, or only as a link to another repository, does not keep the
+// rest from being pushed, and is told of.
+func TestLeftOut(t *testing.T) {
+	t.Parallel()
+	const nested = `git init --quiet sub; echo 1 > sub/file; git -C sub add file; git -C sub commit --quiet -m Nested; `
+	for name, c := range map[string]struct {
+		script, pushed, warned string
+		found                  bool
+	}{
+		"nothing":                       {"true", "", "", false},
+		"a repository without a commit": {"git init --quiet sub; echo 1 > sub/file", "", "'sub/' does not have a commit", false},
+		"the same in one that is found": {"git init --quiet sub; echo 1 > sub/file", "", "'sub/' does not have a commit", true},
+		"a name that git refuses":       {"mkdir sub; echo 1 > sub/git~1", "", "invalid path 'sub/git~1'", false},
+		"a repository":                  {nested, "", "sub is a git repository of its own, and left out", false},
+		"a repository in one found":     {nested, "", "sub is a git repository of its own, and left out", true},
+		"a repository that is added":    {nested + "git add .", "", "left out", false},
+		"a repository, committed":       {nested + "git add .; git commit -qm Link", "160000", "sub is a git repository of its own, and committed", false},
+		"a submodule":                   {nested + `printf '[submodule "s"]\n\tpath = sub\n\turl = https://host.invalid/s\n' > .gitmodules`, "160000", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			far := newRemote(t)
+			o := far.options()
+			var warned strings.Builder
+			o.Warn = func(message string) { warned.WriteString(message + "\n") }
+			if c.found {
+				o.Config = Config{Timeout: time.Minute}
+				far.must("clone", "--quiet", far.folder, o.Folder)
+			}
+			r := open(t, o)
+			far.must("-C", o.Folder, "-c", "alias.run=!sh -ec '"+strings.ReplaceAll(c.script, "'", `'\''`)+"'", "run")
+			write(t, o.Folder, map[string]string{"new": "1"})
+			change := changed(t, r, "")
+			if (c.warned == "") != (warned.Len() == 0) || !strings.Contains(warned.String(), c.warned) {
+				t.Errorf("warned of %q", warned.String())
+			}
+			if c.found {
+				if change.FileCount != 1 || !change.Uncommitted {
+					t.Errorf("%+v", change)
+				}
+				return
+			}
+			if !push(t, r) || far.read(r.Branch(), "new") != "1" {
+				t.Error("the rest was not pushed")
+			}
+			link, _, _ := strings.Cut(far.must("-C", far.folder, "ls-tree", r.Branch(), "sub"), " ")
+			if link != c.pushed {
+				t.Errorf("pushed is %q", link)
+			}
+		})
+	}
+}
+
 // What a change tells is bounded, and has no Secrets' values.
 func TestBounds(t *testing.T) {
 	t.Parallel()
@@ -457,6 +702,19 @@ func TestBounds(t *testing.T) {
 	}
 	if subject := []rune(change.Commits[0].Subject); len(subject) > maxSubject {
 		t.Errorf("subject of %d letters", len(subject))
+	}
+}
+
+// A search that failed has not found that there are no Secrets, whatever git says.
+func TestSecretsAreNotSought(t *testing.T) {
+	t.Parallel()
+	far := newRemote(t)
+	r := open(t, far.options())
+	changed(t, r, "")
+	for base, want := range map[string]int{r.start: -1, "exit status 1": 128} {
+		if _, err := r.secretFiles(t.Context(), base); exitCode(err) != want {
+			t.Errorf("%s: %v", base, err)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func credentialCommand() *cobra.Command {
 		Use: repository.HelperName + " ORIGIN OPERATION", Short: "Tell git the credentials for an origin", Hidden: true,
 		Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return repository.Credential(os.Getenv, args[0], args[1], os.Stdin, os.Stdout)
+			return repository.Credential(repository.AskRunner, args[0], args[1], os.Stdin, os.Stdout)
 		},
 	}
 }
