@@ -104,6 +104,40 @@ func TestProxy(t *testing.T) {
 	}
 }
 
+// A redirect is refused, by a client of the caller's own, too: nothing is sent
+// to where it leads, and nobody takes its answer for that of the call.
+func TestRedirects(t *testing.T) {
+	t.Parallel()
+	for name, status := range map[string]int{"301": 301, "302": 302, "303": 303, "307": 307, "308": 308} {
+		for _, own := range []*http.Client{nil, {CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					t.Errorf("%s is asked of somebody else", r.Method)
+					_, _ = w.Write([]byte(`{}`))
+				}))
+				t.Cleanup(elsewhere.Close)
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					http.Redirect(w, r, elsewhere.URL+"/right?X-Amz-Signature=secret", status)
+				}))
+				t.Cleanup(server.Close)
+				c, err := graf.New(graf.Options{BaseURL: server.URL, Token: graf.StaticToken("token"), HTTPClient: own})
+				must(t, err)
+				_, submitted := c.Submit(t.Context(), graf.TaskSubmission{})
+				for what, err := range map[string]error{
+					"submit": submitted, "forget": c.ForgetMemory(t.Context(), uuid.Nil),
+					"download": c.DownloadArtifact(t.Context(), graf.Artifact{DownloadURL: server.URL}, io.Discard, nil),
+				} {
+					problem, ok := errors.AsType[*graf.Problem](err)
+					if !ok || problem.Status != status || !strings.Contains(problem.Detail, elsewhere.URL+"/right,") {
+						t.Errorf("%s: got %v", what, err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // What is submitted has the same key at each try, and an event the same id.
 func TestKeys(t *testing.T) {
 	t.Parallel()

@@ -91,11 +91,16 @@ func (p *Problem) Unwrap() error {
 const maxQuoted = 512
 
 // newProblem reads a refusal. What is no problem document comes from something
-// between here and Graf; its text is kept as the detail.
+// between here and Graf; its text is kept as the detail, or where it redirects to.
 func newProblem(operation string, response *http.Response, body []byte) *Problem {
 	problem := &Problem{
 		Operation: operation, Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
 		RetryAfter: retryAfter(response.Header.Get("Retry-After"), time.Now()),
+	}
+	if to, err := response.Location(); err == nil && response.StatusCode < http.StatusBadRequest {
+		to.User, to.RawQuery, to.Fragment = nil, "", "" // they may be secrets
+		problem.Detail = fmt.Sprintf("it redirects to %s, which is not followed; if that is the right address, use it", to)
+		return problem
 	}
 	var document problemDocument
 	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))

@@ -66,6 +66,21 @@ test('what cannot succeed is not tried again, and trying has an end', async (t) 
   assert.equal(far.requests.length, 1);
 });
 
+test('a redirect is refused, and nothing is sent to where it leads', async (t) => {
+  const elsewhere = await serve(t, (_, response) => answer(response, 200, {}));
+  for (const status of [301, 302, 303, 307, 308]) {
+    const Location = `${elsewhere.url}/right?X-Amz-Signature=secret`;
+    const {url} = await serve(t, (_, response) => void response.writeHead(status, {Location}).end());
+    const client = new Client({url, token: 'recorded', ...quick});
+    await assert.rejects(client.submit({prompt: 'x', agent: {kind: 'command', command: ['true']}}), (error) => {
+      assert.ok(error instanceof GrafError && error.status === status, String(error));
+      assert.ok(error.detail.includes(`redirects to ${elsewhere.url}/right,`), error.detail);
+      return true;
+    });
+  }
+  assert.deepEqual(elsewhere.requests, []);
+});
+
 test('no server, silence and half an answer are no answer', async (t) => {
   const away = Container.fromEnvironment(quick, environment(await nobody(), taskId));
   await assert.rejects(
