@@ -42,7 +42,8 @@ type Options struct {
 	// events, too; nil is one of the client's own. Its CheckRedirect is not asked:
 	// redirects are refused.
 	HTTPClient *http.Client
-	// Timeout bounds each try of a call, not live events and files; 0 is 30 s.
+	// Timeout bounds each try of a call, and how long a download may stand still; an upload
+	// has a second more for each 64 KiB. It is not for live events. 0 is 30 s.
 	Timeout time.Duration
 	// Retry says how often is tried again; the zero value has usable defaults.
 	Retry Retry

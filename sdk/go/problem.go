@@ -32,6 +32,9 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 )
 
+// ErrBrokenOff is an answer, a download or an event stream of which only the beginning came.
+var ErrBrokenOff = errors.New("the answer broke off")
+
 // Problem is Graf's refusal of a request: a problem document (RFC 9457), or what
 // a proxy before Graf answered in its place.
 type Problem struct {
