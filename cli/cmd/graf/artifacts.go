@@ -76,12 +76,12 @@ func (a *app) download(cmd *cobra.Command, client *graf.Client, artifacts []graf
 	}
 	for _, artifact := range artifacts {
 		progress := func(received, size int64) {
-			if a.live && size > 0 {
+			if a.progress && size > 0 {
 				_, _ = fmt.Fprintf(a.err, "\r\x1b[K%s %3d%%", artifact.Name, received*100/size)
 			}
 		}
 		path, err := client.DownloadFile(cmd.Context(), artifact, folder, progress)
-		if a.live {
+		if a.progress {
 			_, _ = fmt.Fprint(a.err, "\r\x1b[K")
 		}
 		if err != nil {

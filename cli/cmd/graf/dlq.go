@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	graf "github.com/graf-run/graf/sdk/go"
 )
@@ -111,7 +110,7 @@ func (a *app) describeLetter(letter graf.DeadLetter) error {
 	if err := a.table(rows); err != nil {
 		return err
 	}
-	event, err := yaml.JSONToYAML(letter.Event)
+	event, err := encodeYAML(letter.Event)
 	if err != nil {
 		return fmt.Errorf("read the event: %w", err)
 	}

@@ -98,6 +98,7 @@ var kinds = []struct {
 	{graf.ErrTooLarge, exitInvalid, "send less at once"},
 	{graf.ErrRateLimited, exitUnavailable, "wait a moment and try again"},
 	{graf.ErrUnavailable, exitUnavailable, "Graf may be starting or be in trouble: try again in a moment"},
+	{graf.ErrBrokenOff, exitUnavailable, "Graf, or what is before it, was interrupted: try again in a moment"},
 }
 
 // nextOf is what to do next where a refusal of this operation is not about a task.
@@ -135,20 +136,20 @@ func away(err error) bool {
 
 // explain is an error for people, with what to do next.
 func explain(ctx context.Context, err error) string {
+	if ctx.Err() != nil {
+		return "interrupted; the task goes on, if there is one: graf list"
+	}
 	text := err.Error()
 	if problem, ok := errors.AsType[*graf.Problem](err); ok {
-		text = describe(problem)
-	}
-	switch {
-	case ctx.Err() != nil:
-		return "interrupted; the task goes on, if there is one: graf list"
-	case away(err):
-		return text + "\nis Graf running, and is this its address? graf contexts shows it; GRAF_URL and GRAF_TOKEN override it"
+		text = strings.Replace(text, problem.Error(), describe(problem), 1) // what was to be done stays before it
 	}
 	for _, kind := range kinds {
 		if errors.Is(err, kind.err) {
 			return strings.TrimSpace(text + "\n" + next(err, kind.err, kind.next))
 		}
+	}
+	if away(err) {
+		return text + "\nis Graf running, and is this its address? graf contexts shows it; GRAF_URL and GRAF_TOKEN override it"
 	}
 	if strings.HasPrefix(text, "unknown command") {
 		return text + "\nsee graf --help"

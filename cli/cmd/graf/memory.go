@@ -84,7 +84,7 @@ func (a *app) search(cmd *cobra.Command, client *graf.Client, search graf.Memory
 
 func (a *app) listMemories(results graf.MemoryResults) error {
 	if results.Recall.Mode != graf.RecallModeHybrid {
-		_, _ = fmt.Fprintf(a.err, "searched %s: %s\n", results.Recall.Mode, results.Recall.Reason)
+		_, _ = fmt.Fprintf(a.err, "searched %s: %s\n", results.Recall.Mode, printable(results.Recall.Reason))
 	}
 	rows := [][]string{{"MEMORY", "SCORE", "KIND", "TASK", "AGE", "SNIPPET"}}
 	for _, result := range results.Results {

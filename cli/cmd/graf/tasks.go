@@ -2,18 +2,14 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	graf "github.com/graf-run/graf/sdk/go"
 )
-
-func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
 
 // onTask is a command about the task that its first argument names.
 func (a *app) onTask(command *cobra.Command, most int, what string,
@@ -238,17 +234,11 @@ func (a *app) logsCommand() *cobra.Command {
 		if follow {
 			events = client.Follow(cmd.Context(), id, 0)
 		}
-		w := &watcher{app: a}
 		for event, err := range events {
 			if err != nil {
 				return err
 			}
-			if a.output == outputJSON || a.output == outputYAML {
-				w.encode(event)
-				continue
-			}
-			if err := a.line("%s %s %s", a.paint(dim, event.ReceivedAt.Format("15:04:05.000")),
-				a.paint(cyan, fmt.Sprintf("%-10s", event.EventType)), printableLines(eventText(event))); err != nil {
+			if err := a.logEvent(event); err != nil {
 				return err
 			}
 		}
@@ -256,6 +246,15 @@ func (a *app) logsCommand() *cobra.Command {
 	})
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the task has ended")
 	return command
+}
+
+// logEvent prints one of the events that graf logs shows.
+func (a *app) logEvent(event graf.TaskEvent) error {
+	if a.forPrograms() {
+		return a.showEach(event)
+	}
+	return a.line("%s %s %s", a.paint(dim, event.ReceivedAt.Format("15:04:05.000")),
+		a.paint(cyan, fmt.Sprintf("%-10s", event.EventType)), printableLines(eventText(event)))
 }
 
 func (a *app) diffCommand() *cobra.Command {
