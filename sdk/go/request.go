@@ -154,7 +154,7 @@ type answerBody struct{ io.ReadCloser }
 // Read implements io.Reader.
 func (b answerBody) Read(buffer []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buffer)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", ErrBrokenOff, err)
 	}
 	return n, err
