@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -101,7 +102,7 @@ func (a *app) submit(cmd *cobra.Command, f submitFlags, prompt, agent []string) 
 	if err != nil {
 		return err
 	}
-	if submission.Prompt, err = a.prompt(f.file, prompt); err != nil {
+	if submission.Prompt, err = a.prompt(cmd.Context(), f.file, prompt); err != nil {
 		return err
 	}
 	created, err := client.Submit(cmd.Context(), submission)
@@ -119,7 +120,7 @@ func (a *app) submit(cmd *cobra.Command, f submitFlags, prompt, agent []string) 
 }
 
 // prompt is the argument, the file's text or that of standard input.
-func (a *app) prompt(file string, given []string) (string, error) {
+func (a *app) prompt(ctx context.Context, file string, given []string) (string, error) {
 	switch {
 	case len(given) == 1 && file != "":
 		return "", usage("the prompt is given twice: as an argument and by --file")
@@ -135,7 +136,7 @@ func (a *app) prompt(file string, given []string) (string, error) {
 	if a.in == os.Stdin && isTerminal(os.Stdin) {
 		return "", usage("there is no prompt\nrun: graf submit 'what is to be done', or --file FILE")
 	}
-	text, err := io.ReadAll(io.LimitReader(a.in, 1<<20))
+	text, err := await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.in, 1<<20)) })
 	if err != nil {
 		return "", fmt.Errorf("read the prompt: %w", err)
 	}
