@@ -38,7 +38,8 @@ var ErrBrokenOff = errors.New("the answer broke off")
 // Problem is Graf's refusal of a request: a problem document (RFC 9457), or what
 // a proxy before Graf answered in its place.
 type Problem struct {
-	// Operation is what was asked, by its operationId in the OpenAPI document.
+	// Operation is what was asked, by its operationId in the OpenAPI document; of object
+	// storage it is "upload of NAME" or "download of NAME".
 	Operation string
 	// Type is a URN, Title a short text for people, Status the HTTP status.
 	Type, Title string

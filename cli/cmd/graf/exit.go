@@ -122,10 +122,20 @@ const (
 
 // next is what to do after a refusal of a kind, by what was asked.
 func next(err, kind error, usual string) string {
-	if problem, ok := errors.AsType[*graf.Problem](err); ok {
+	problem, ok := errors.AsType[*graf.Problem](err)
+	switch {
+	case !ok:
+		return usual
+	case ofStorage(problem):
+		return "it is object storage that refuses: try again, and if that does not help ask who runs Graf"
+	default:
 		return cmp.Or(nextOf[problem.Operation][kind], usual)
 	}
-	return usual
+}
+
+// ofStorage says whether object storage refused, rather than Graf.
+func ofStorage(problem *graf.Problem) bool {
+	return strings.HasPrefix(problem.Operation, "download of ")
 }
 
 // away says whether nobody answered at all.
@@ -160,6 +170,9 @@ func explain(ctx context.Context, err error) string {
 // describe is a refusal with a line for each bad field.
 func describe(problem *graf.Problem) string {
 	text := problem.Title
+	if ofStorage(problem) {
+		text = problem.Operation + ": " + text
+	}
 	if problem.Detail != "" {
 		text += ": " + problem.Detail
 	}
