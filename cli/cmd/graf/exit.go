@@ -42,6 +42,9 @@ var errNoArtifact = errors.New("the task has none of that name")
 // errUndoRefused is an undo that the cluster's state does not allow.
 var errUndoRefused = errors.New("the undo was refused")
 
+// errUndoOpen is an undo that has not ended in time.
+var errUndoOpen = errors.New("it goes on")
+
 // endError is a watched task that has not succeeded; what became of it was shown.
 type endError struct{ task graf.Task }
 
@@ -90,6 +93,7 @@ var kinds = []struct {
 }{
 	{errNoArtifact, exitNotFound, ""},
 	{errUndoRefused, exitConflict, ""},
+	{errUndoOpen, exitUnavailable, ""},
 	{graf.ErrNotFound, exitNotFound, "graf list shows the tasks that there are"},
 	{graf.ErrUnauthorized, exitRefused, "log in again with a token that Graf knows: graf login URL < token-file"},
 	{graf.ErrForbidden, exitRefused, "the policy or the token does not allow it: ask who runs Graf, or take another --context"},

@@ -57,8 +57,8 @@ const examples = `  graf login http://127.0.0.1:8080 < token-file
 
 const exitHelp = `Exit status: 0 done; 1 another error; 2 wrong usage; 3 not found; 4 not authenticated
 or not allowed; 5 the state does not allow it; 6 not valid; 7 Graf is away, its answer
-broke off, or it asks to wait; with submit --watch and watch 10 the task failed, 11 it
-was cancelled, 12 it was timed out; 130 interrupted.`
+broke off, or it asks to wait, or an undo goes on; with submit --watch and watch 10 the
+task failed, 11 it was cancelled, 12 it was timed out; 130 interrupted.`
 
 // execute runs one command line and gives the status to exit with.
 func execute(ctx context.Context, arguments []string, s streams) int {

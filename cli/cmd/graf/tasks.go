@@ -99,6 +99,9 @@ func (a *app) describe(task graf.Task) error {
 		}
 		rows = append(rows, []string{"APPROVAL", fmt.Sprintf("%s %s: %s", approval.ApprovalID, state, approval.Description)})
 	}
+	for _, undo := range task.Undos {
+		rows = append(rows, []string{"UNDO", strings.TrimSuffix(fmt.Sprintf("%s %s: %s", undo.UndoID, undo.Status, undo.Reason), ": ")})
+	}
 	for _, artifact := range task.Artifacts {
 		rows = append(rows, []string{"ARTIFACT", fmt.Sprintf("%s, %d bytes", artifact.Name, artifact.SizeBytes)})
 	}
@@ -293,68 +296,6 @@ func (a *app) printDiff(unified string) error {
 		}
 		if err := a.line("%s", a.paint(with, line)); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-func (a *app) undoCommand() *cobra.Command {
-	var dryRun bool
-	command := a.onTask(&cobra.Command{
-		Use:     "undo TASK",
-		Short:   "Take back what a finished task changed in the cluster",
-		Example: "  graf undo 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d --dry-run",
-	}, 1, "the id of a task", func(cmd *cobra.Command, client *graf.Client, id uuid.UUID, _ []string) error {
-		undo, err := client.Undo(cmd.Context(), id, dryRun)
-		if err != nil {
-			return err
-		}
-		if err := a.show(undo, func() error { return a.describeUndo(undo) }); err != nil {
-			return err
-		}
-		return undoError(id, undo, dryRun)
-	})
-	command.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be done")
-	return command
-}
-
-// undoError is an undo that did not come about, nil for another.
-func undoError(task uuid.UUID, undo graf.Undo, dryRun bool) error {
-	switch {
-	case undo.Status == graf.UndoStatusFailed:
-		return fmt.Errorf("the undo was %s: %s", undo.Status, undo.Reason)
-	case undo.Status != graf.UndoStatusRefused:
-		return nil
-	case dryRun:
-		return fmt.Errorf("%w: %s", errUndoRefused, undo.Reason)
-	default:
-		return fmt.Errorf("%w: %s\nsee what is in its way: graf undo %s --dry-run", errUndoRefused, undo.Reason, task)
-	}
-}
-
-func (a *app) describeUndo(undo graf.Undo) error {
-	if err := a.line("undo %s: %s, %d resources", undo.UndoID, undo.Status, len(undo.Resources)); err != nil {
-		return err
-	}
-	for _, done := range undo.Resources {
-		where := strings.TrimPrefix(done.Resource.Namespace+"/"+done.Resource.Name, "/")
-		if err := a.line("%s %s: %s", done.Resource.Kind, where, done.Operation); err != nil {
-			return err
-		}
-		for _, field := range done.Conflicts {
-			if err := a.line("  changed since by somebody else: %s", printable(field)); err != nil {
-				return err
-			}
-		}
-		for _, value := range done.Lost {
-			if err := a.line("  cannot be brought back: %s", printable(value)); err != nil {
-				return err
-			}
-		}
-		if done.Diff != "" {
-			if err := a.printDiff(done.Diff); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
