@@ -94,7 +94,7 @@ var kinds = []struct {
 	{errNoArtifact, exitNotFound, ""},
 	{errUndoRefused, exitConflict, ""},
 	{errUndoOpen, exitUnavailable, ""},
-	{graf.ErrNotFound, exitNotFound, "graf list shows the tasks that there are"},
+	{graf.ErrNotFound, exitNotFound, noTask},
 	{graf.ErrUnauthorized, exitRefused, "log in again with a token that Graf knows: graf login URL < token-file"},
 	{graf.ErrForbidden, exitRefused, "the policy or the token does not allow it: ask who runs Graf, or take another --context"},
 	{graf.ErrConflict, exitConflict, "graf get TASK shows the state that it is in"},
@@ -116,12 +116,15 @@ var nextOf = map[string]map[error]string{
 		graf.ErrNotFound: noLetter,
 		graf.ErrConflict: "graf dlq show LETTER shows the state that it is in",
 	},
-	"decideApproval": {graf.ErrNotFound: "graf get TASK shows the approvals that it has"},
+	"decideApproval": {graf.ErrNotFound: noApproval},
 }
 
+// Where there are the things that were not found, and their ids.
 const (
-	noMemory = "graf memory search TEXT finds those that there are"
-	noLetter = "graf dlq list shows the dead letters that there are"
+	noTask     = "graf list shows the tasks that there are"
+	noApproval = "graf get TASK shows the approvals that it has"
+	noMemory   = "graf memory search TEXT finds those that there are"
+	noLetter   = "graf dlq list shows the dead letters that there are"
 )
 
 // next is what to do after a refusal of a kind, by what was asked.

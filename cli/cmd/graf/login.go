@@ -148,7 +148,10 @@ func (a *app) contextsCommand() *cobra.Command {
 			kept.Current = given[0]
 			return kept.write()
 		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(given) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
 			kept, _ := readConfig() // what cannot be read completes nothing
 			return names(kept), cobra.ShellCompDirectiveNoFileComp
 		},

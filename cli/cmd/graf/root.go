@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -104,6 +105,26 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 		}
 		return usage("%s takes %s\nsee %s --help", cmd.CommandPath(), what, cmd.CommandPath())
 	}
+}
+
+// parseID reads an id that was given as an argument; where is what shows such ids.
+func parseID(text, where string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return id, usage("%q is no id\n%s", text, where)
+	}
+	return id, nil
+}
+
+// taskID reads that of a task.
+func taskID(text string) (uuid.UUID, error) { return parseID(text, noTask) }
+
+// pageLimit is how many things a page may have of so many that are wanted.
+func pageLimit(wanted int) (int, error) {
+	if wanted < 1 {
+		return 0, usage("--limit %d: it is 1 or more", wanted)
+	}
+	return min(wanted, 200), nil
 }
 
 // client is a client of the Graf in use.

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	graf "github.com/graf-run/graf/sdk/go"
 )
+
+// completionTime is how long a shell may be kept waiting.
+const completionTime = 2 * time.Second
 
 // onTask is a command about the task that its first argument names.
 func (a *app) onTask(command *cobra.Command, most int, what string,
@@ -31,13 +36,16 @@ func (a *app) onTask(command *cobra.Command, most int, what string,
 	return command
 }
 
-// completeTasks completes the ids of the newest tasks.
+// completeTasks completes the ids of the newest tasks, if Graf tells them soon: the shell
+// waits.
 func (a *app) completeTasks(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
-	client, err := a.client()
+	client, err := a.clientTrying(graf.Retry{Attempts: 1})
 	if err != nil || len(given) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	page, err := client.TaskPage(cmd.Context(), graf.ListTasksParams{})
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+	defer cancel()
+	page, err := client.TaskPage(ctx, graf.ListTasksParams{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -144,7 +152,10 @@ func (a *app) listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			params := graf.ListTasksParams{Tag: tags, Limit: min(max(limit, 1), 200)}
+			params := graf.ListTasksParams{Tag: tags}
+			if params.Limit, err = pageLimit(limit); err != nil {
+				return err
+			}
 			for _, state := range states {
 				params.Status = append(params.Status, graf.TaskStatus(state))
 			}
@@ -336,7 +347,7 @@ waits. A task whose approval is rejected is cancelled.`,
 // approval is the one that was named, or the only one that waits.
 func (a *app) approval(cmd *cobra.Command, client *graf.Client, id uuid.UUID, rest []string) (uuid.UUID, error) {
 	if len(rest) == 1 {
-		return taskID(rest[0])
+		return parseID(rest[0], noApproval)
 	}
 	task, err := client.Task(cmd.Context(), id)
 	if err != nil {

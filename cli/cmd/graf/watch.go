@@ -49,15 +49,6 @@ with -o yaml a document.
 	}
 }
 
-// taskID reads an id that was given as an argument.
-func taskID(text string) (uuid.UUID, error) {
-	id, err := uuid.Parse(text)
-	if err != nil {
-		return id, usage("%q is no id\ngraf list shows the ids of tasks", text)
-	}
-	return id, nil
-}
-
 // watch shows the task until it has ended; an end without success is an error.
 func (a *app) watch(ctx context.Context, client *graf.Client, id uuid.UUID) error {
 	w := &watcher{app: a, client: client, id: id, shown: map[string]bool{}}
