@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -25,6 +26,9 @@ const (
 	maxConcurrent = 16
 	// maxAnswer bounds an answer, in bytes.
 	maxAnswer = 32 << 20
+	// postTimeout bounds the way to an answer, for which the server has 25 s of its own: a
+	// peer that never answers holds nobody up.
+	postTimeout = time.Minute
 )
 
 // Bridge passes messages on to a server.
@@ -33,8 +37,7 @@ type Bridge struct {
 	URL string
 	// Token is the task's own, or a caller's.
 	Token string
-	// Client makes the requests; nil is one without a timeout of its own, as the server
-	// bounds each request.
+	// Client makes the requests; nil is one of the bridge's own.
 	Client *http.Client
 }
 
@@ -80,8 +83,6 @@ type session struct {
 	version string
 	// calls can be cancelled, by their ids.
 	calls map[jsonrpc.ID]context.CancelFunc
-	// writing is for answers, which are written one at a time.
-	writing sync.Mutex
 }
 
 // take passes a message on without waiting for its answer.
@@ -103,8 +104,6 @@ func (s *session) take(ctx context.Context, request *jsonrpc.Request) {
 			return // Nobody waits for an answer.
 		}
 		s.agree(request, answer)
-		s.writing.Lock()
-		defer s.writing.Unlock()
 		// A client that cannot be written to has gone away, which Run sees.
 		_ = s.connection.Write(context.WithoutCancel(ctx), answer)
 	}
@@ -180,6 +179,8 @@ func (b *Bridge) pass(ctx context.Context, message *jsonrpc.Request, version str
 }
 
 func (b *Bridge) post(ctx context.Context, message *jsonrpc.Request, version string) (*jsonrpc.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, postTimeout)
+	defer cancel()
 	body, err := jsonrpc.EncodeMessage(message)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -49,9 +50,17 @@ func newMCP(t *tools) http.Handler {
 }
 
 // bounded ends a request in time, and when its client has gone away, which the SDK
-// does not for clients of the protocol's older versions.
+// does not for clients of the protocol's older versions. A panic is a fault of that
+// request alone: the SDK carries requests out on goroutines of its own, where it would
+// end the process.
 func bounded(next mcp.MethodHandler) mcp.MethodHandler {
-	return func(ctx context.Context, method string, request mcp.Request) (mcp.Result, error) {
+	return func(ctx context.Context, method string, request mcp.Request) (result mcp.Result, err error) {
+		defer func() {
+			if cause := recover(); cause != nil {
+				slog.ErrorContext(ctx, "tool panicked", "method", method, "panic", cause, "stack", string(debug.Stack()))
+				result, err = nil, protocolError(ctx, problem.ErrInternal)
+			}
+		}()
 		access.Note(ctx, slog.String("mcp", method))
 		ctx, cancel := context.WithTimeout(ctx, toolTimeout)
 		defer cancel()

@@ -104,11 +104,11 @@ func (t *tools) searchMemory(ctx context.Context, arguments json.RawMessage, _ s
 
 // recollection tells an agent what was found, and how.
 func recollection(results memory.Results) string {
-	if len(results.Hits) == 0 {
-		return "No memory of an earlier task fits."
-	}
 	hits := memory.Fit(results.Hits, maxRecalledBytes)
 	text := memory.Quote(hits)
+	if len(results.Hits) == 0 {
+		text = "No memory of an earlier task fits.\n"
+	}
 	if len(hits) < len(results.Hits) {
 		text += fmt.Sprintf("\n%d more were found; ask for less at a time, or more exactly.\n", len(results.Hits)-len(hits))
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -118,9 +119,11 @@ type presigned struct {
 	headers map[string]string
 }
 
-// put sends bytes by a presigned request.
+// put sends bytes by a presigned request, within a time that a slow network keeps.
 func (c *Client) put(ctx context.Context, to presigned, content *sending, sum string) error {
 	defer content.stop()
+	ctx, cancel := context.WithTimeout(ctx, c.timeout+time.Duration(content.size/slowest)*time.Second)
+	defer cancel()
 	var body io.Reader = http.NoBody // a length of 0 with another body would be sent as unknown
 	if content.size > 0 {
 		body = content
@@ -193,7 +196,7 @@ func (s *sending) changed(sum string) bool {
 
 // transfer sends a presigned request, without Graf's token.
 func (c *Client) transfer(request *http.Request, what string, read func(io.Reader) error) error {
-	response, err := c.http.Do(request)
+	response, err := c.roundTrip(request)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, hideQuery(err))
 	}
@@ -205,16 +208,20 @@ func (c *Client) transfer(request *http.Request, what string, read func(io.Reade
 	return read(response.Body)
 }
 
-// sentReader tells how far it was read.
-type sentReader struct {
+// receiving tells how far a download is, and what it waits for is bounded.
+type receiving struct {
 	from       io.Reader
 	sent, size int64
-	progress   func(sent, size int64)
+	progress   func(received, size int64)
+	silence    *time.Timer
+	most       time.Duration
 }
 
-// Read implements io.Reader.
-func (r *sentReader) Read(buffer []byte) (int, error) {
+// Read implements io.Reader. Whoever writes what was read may take their time.
+func (r *receiving) Read(buffer []byte) (int, error) {
+	r.silence.Reset(r.most)
 	n, err := r.from.Read(buffer)
+	r.silence.Stop()
 	r.sent += int64(n)
 	if r.progress != nil && (n > 0 || err == io.EOF) {
 		r.progress(r.sent, r.size)
@@ -224,9 +231,13 @@ func (r *sentReader) Read(buffer []byte) (int, error) {
 
 // DownloadArtifact writes an artifact to a writer and verifies it: until it has
 // returned nil, what was written may be damaged. progress may be nil. Errors: ErrDamaged,
-// and a [*Problem] of the object storage, ErrForbidden if the link has run out
-// ([Client.Task] gives a new one).
+// ErrBrokenOff, those of the writer, and a [*Problem] of the object storage, ErrForbidden if
+// the link has run out ([Client.Task] gives a new one).
 func (c *Client) DownloadArtifact(ctx context.Context, artifact Artifact, to io.Writer, progress func(received, size int64)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(c.timeout, func() { cancel(errSilent) })
+	defer silence.Stop()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, artifact.DownloadURL, nil)
 	if err != nil {
 		return fmt.Errorf("artifact %s: %w", artifact.Name, err)
@@ -234,10 +245,15 @@ func (c *Client) DownloadArtifact(ctx context.Context, artifact Artifact, to io.
 	return c.transfer(request, "download of "+artifact.Name, func(body io.Reader) error {
 		hash := sha256.New()
 		// One byte more than there should be tells that there is too much.
-		from := &sentReader{from: io.LimitReader(body, artifact.SizeBytes+1), size: artifact.SizeBytes, progress: progress}
+		from := &receiving{
+			from: io.LimitReader(body, artifact.SizeBytes+1), size: artifact.SizeBytes, progress: progress, silence: silence, most: c.timeout,
+		}
 		size, err := io.Copy(io.MultiWriter(hash, to), from)
-		if err != nil {
+		if errors.Is(err, ErrBrokenOff) {
 			return fmt.Errorf("download of %s: %w", artifact.Name, err)
+		}
+		if err != nil {
+			return final(fmt.Errorf("download of %s: %w", artifact.Name, err)) // the writer's, such as of a full disk
 		}
 		if size != artifact.SizeBytes || hex.EncodeToString(hash.Sum(nil)) != artifact.Sha256 {
 			return fmt.Errorf("artifact %s: %w: %d bytes with SHA-256 %x", artifact.Name, ErrDamaged, size, hash.Sum(nil))
@@ -269,7 +285,7 @@ func (c *Client) downloadOnce(ctx context.Context, artifact Artifact, path strin
 		}
 	}()
 	err = c.DownloadArtifact(ctx, artifact, file, progress)
-	if err = errors.Join(err, file.Close()); err != nil {
+	if err = errors.Join(err, final(file.Close())); err != nil {
 		return err
 	}
 	if err = os.Rename(file.Name(), path); err != nil {

@@ -39,9 +39,11 @@ type Options struct {
 	Endpoints Endpoints
 	Token     TokenSource
 	// HTTPClient sends the requests. It must have no Timeout, which would end live
-	// events, too; nil is one of the client's own.
+	// events, too; nil is one of the client's own. Its CheckRedirect is not asked:
+	// redirects are refused.
 	HTTPClient *http.Client
-	// Timeout bounds each try of a call, not live events and files; 0 is 30 s.
+	// Timeout bounds each try of a call, and how long a download may stand still; an upload
+	// has a second more for each 64 KiB. It is not for live events. 0 is 30 s.
 	Timeout time.Duration
 	// Retry says how often is tried again; the zero value has usable defaults.
 	Retry Retry
@@ -77,7 +79,7 @@ func New(options Options) (*Client, error) {
 		return nil, errors.New("graf: no token source given")
 	}
 	client := &Client{
-		urls: map[function]string{}, token: options.Token, http: options.HTTPClient, timeout: options.Timeout,
+		urls: map[function]string{}, token: options.Token, http: direct(options.HTTPClient), timeout: options.Timeout,
 		retry: options.Retry.withDefaults(), userAgent: options.UserAgent,
 		partsAbove: options.PartsAbove, followAttempts: options.Retry.Attempts,
 	}
@@ -93,9 +95,6 @@ func New(options Options) (*Client, error) {
 		}
 		client.urls[where] = base
 	}
-	if client.http == nil {
-		client.http = &http.Client{}
-	}
 	if client.partsAbove <= 0 {
 		client.partsAbove = defaultPartsAbove
 	}
@@ -109,6 +108,17 @@ func New(options Options) (*Client, error) {
 		client.userAgent = defaultUserAgent
 	}
 	return client, nil
+}
+
+// direct is a copy of given, which may be nil, that follows no redirect: it would send
+// the token, and what is submitted, somewhere else, and a POST or DELETE as a GET.
+func direct(given *http.Client) *http.Client {
+	client := http.Client{}
+	if given != nil {
+		client = *given
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client
 }
 
 // parseBase checks a base URL and takes its last slash away.

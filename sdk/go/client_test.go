@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -101,6 +102,40 @@ func TestProxy(t *testing.T) {
 	_, err := c.Task(t.Context(), uuid.Nil)
 	if problem, ok := errors.AsType[*graf.Problem](err); !ok || problem.Detail != "no healthy upstream" || !errors.Is(err, graf.ErrUnavailable) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A redirect is refused, by a client of the caller's own, too: nothing is sent
+// to where it leads, and nobody takes its answer for that of the call.
+func TestRedirects(t *testing.T) {
+	t.Parallel()
+	for name, status := range map[string]int{"301": 301, "302": 302, "303": 303, "307": 307, "308": 308} {
+		for _, own := range []*http.Client{nil, {CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					t.Errorf("%s is asked of somebody else", r.Method)
+					_, _ = w.Write([]byte(`{}`))
+				}))
+				t.Cleanup(elsewhere.Close)
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					http.Redirect(w, r, elsewhere.URL+"/right?X-Amz-Signature=secret", status)
+				}))
+				t.Cleanup(server.Close)
+				c, err := graf.New(graf.Options{BaseURL: server.URL, Token: graf.StaticToken("token"), HTTPClient: own})
+				must(t, err)
+				_, submitted := c.Submit(t.Context(), graf.TaskSubmission{})
+				for what, err := range map[string]error{
+					"submit": submitted, "forget": c.ForgetMemory(t.Context(), uuid.Nil),
+					"download": c.DownloadArtifact(t.Context(), graf.Artifact{DownloadURL: server.URL}, io.Discard, nil),
+				} {
+					problem, ok := errors.AsType[*graf.Problem](err)
+					if !ok || problem.Status != status || !strings.Contains(problem.Detail, elsewhere.URL+"/right,") {
+						t.Errorf("%s: got %v", what, err)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -243,23 +278,96 @@ func TestFollowResumes(t *testing.T) {
 	}
 }
 
-// A quiet task is followed however often its stream is cut after a comment.
+// transport answers requests by itself.
+type transport func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// lasting is a body that ends some time after its text.
+type lasting struct {
+	io.Reader
+	life time.Duration
+}
+
+// Read implements io.Reader.
+func (l lasting) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if err == io.EOF {
+		time.Sleep(l.life)
+	}
+	return n, err
+}
+
+// A quiet task is followed however often its stream is cut after some seconds with a
+// comment, and given up where it is cut at once again and again.
 func TestFollowQuiet(t *testing.T) {
 	t.Parallel()
-	var streams atomic.Int32
-	c := served(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		if streams.Add(1) < 10 {
-			fmt.Fprint(w, ": Graf is here\n")
-			return
-		}
-		fmt.Fprint(w, "event: end\ndata: {}\n\n")
-	})
-	for event, err := range c.Follow(t.Context(), uuid.Nil, 0) {
-		t.Fatalf("got %+v, %v", event, err)
+	for name, test := range map[string]struct {
+		life    time.Duration
+		streams int
+		want    error
+	}{
+		"cut after a while": {6 * time.Second, 10, nil}, "cut at once": {time.Second, 3, graf.ErrBrokenOff},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				streams := 0
+				c, err := graf.New(graf.Options{
+					BaseURL: "http://graf.example", Token: graf.StaticToken("token"), Retry: graf.Retry{Attempts: 3},
+					HTTPClient: &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
+						text := ": Graf is here\n"
+						if streams++; streams == 10 {
+							text = "event: end\ndata: {}\n\n"
+						}
+						return &http.Response{
+							StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/event-stream"}},
+							Body: io.NopCloser(lasting{strings.NewReader(text), test.life}),
+						}, nil
+					})},
+				})
+				must(t, err)
+				var last error
+				for _, err := range c.Follow(t.Context(), uuid.Nil, 0) {
+					last = err
+				}
+				if !errors.Is(last, test.want) || streams != test.streams {
+					t.Errorf("%d streams, want %d: %v", streams, test.streams, last)
+				}
+			})
+		})
 	}
-	if streams.Load() != 10 {
-		t.Errorf("opened %d streams", streams.Load())
+}
+
+// Of an answer that breaks off is told that it did, and it is asked for again.
+func TestBrokenOff(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]http.HandlerFunc{
+		"nothing":    func(http.ResponseWriter, *http.Request) {},
+		"half of it": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"taskId":`) },
+		"a short one": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9")
+			fmt.Fprint(w, `{`)
+		},
+		"a cut": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{`)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
+	} {
+		var tries atomic.Int32
+		c := served(t, func(w http.ResponseWriter, r *http.Request) {
+			tries.Add(1)
+			answer(w, r)
+		})
+		if _, err := c.Task(t.Context(), uuid.Nil); !errors.Is(err, graf.ErrBrokenOff) || tries.Load() != 3 {
+			t.Errorf("%s: %d tries, %v", name, tries.Load(), err)
+		}
+	}
+	c := served(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `[]`) })
+	if _, err := c.Task(t.Context(), uuid.Nil); err == nil || errors.Is(err, graf.ErrBrokenOff) {
+		t.Errorf("another answer: %v", err)
 	}
 }
 

@@ -24,23 +24,26 @@ const (
 	// maxSilence is the longest that a live stream may say nothing. Graf sends a
 	// comment at least every 15 s, unless it is set up otherwise.
 	maxSilence = 90 * time.Second
+	// usefulLife is how long a stream without an event must have lived to be no failure:
+	// one that is cut at once again and again is.
+	usefulLife = 5 * time.Second
 	// followAttempts bridges about a minute with the usual waits, in which Graf may be
 	// rolled out or the network be away.
 	followAttempts = 14
 )
 
 var (
-	// errSilent is why a stream is given up that says nothing.
-	errSilent = errors.New("the event stream is silent")
+	// errSilent is why a stream or a download is given up of which nothing comes.
+	errSilent = errors.New("nothing has come for too long")
 	// errNoStream is an answer of something else than Graf.
 	errNoStream = errors.New("no event stream")
 )
 
 // Follow yields the task's events after the sequence number, 0 for all, as they
 // come, until the task has ended. A stream that breaks off is opened again where it
-// was; only tries in a row that bring nothing, not even a comment, are counted, so that
-// it may last for days. Unless [Retry].Attempts is set, they bridge about a minute. An
-// error is the last that is yielded.
+// was; only tries in a row that bring no event, nor a comment and some seconds, are
+// counted, so that it may last for days. Unless [Retry].Attempts is set, they bridge about
+// a minute. An error is the last that is yielded.
 func (c *Client) Follow(ctx context.Context, task uuid.UUID, after int64) iter.Seq2[TaskEvent, error] {
 	return func(yield func(TaskEvent, error) bool) {
 		patient := c.patient()
@@ -77,9 +80,9 @@ type follower struct {
 	done   bool // the task has ended, or nobody listens any more
 }
 
-// stream opens the stream once and reads it to its end. It is no error if the
-// stream breaks off after any line, a comment as well: a quiet task says no more, and
-// proxies cut streams.
+// stream opens the stream once and reads it to its end. It is no error if the stream
+// breaks off after an event, or after some time with a comment: a quiet task says no more,
+// and proxies cut streams.
 func (f *follower) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -98,18 +101,19 @@ func (f *follower) stream(ctx context.Context) error {
 	if media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); media != "text/event-stream" {
 		return fmt.Errorf("event stream of task %s: %w: the answer is %q", f.task, errNoStream, media)
 	}
-	heard := false
+	opened, before, heard := time.Now(), f.last, false
 	err = f.read(response.Body, func() {
 		heard = true
 		silence.Reset(maxSilence)
 	})
+	fruitful := f.last > before || heard && time.Since(opened) >= usefulLife
 	switch {
-	case f.done || heard && retryable(err, true):
+	case f.done || fruitful && retryable(err, true):
 		return nil
 	case err != nil:
 		return fmt.Errorf("event stream of task %s: %w", f.task, err)
 	default:
-		return fmt.Errorf("event stream of task %s: %w", f.task, io.ErrUnexpectedEOF)
+		return fmt.Errorf("event stream of task %s: %w", f.task, brokenOff(io.EOF))
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	defaultPartsAbove = 64 << 20
 	// usualPartSize is what Graf's parts have; its answer tells.
 	usualPartSize = 16 << 20
-	// slowest is the bytes a second below which a part is taken for stuck, and tried again.
+	// slowest is the bytes a second below which an upload is taken for stuck, and tried again.
 	slowest = 64 << 10
 	// completeTimeout is longer than Graf takes to read what was uploaded.
 	completeTimeout = 6 * time.Minute
@@ -177,8 +177,6 @@ func (u *partsUpload) send(ctx context.Context, number int) error {
 		}
 		to := parts.Uploads[0]
 		content := newSending(u.file, int64(number-1)*u.size, u.length(number), func(sent, _ int64) { u.at(number, sent) })
-		ctx, cancel := context.WithTimeout(ctx, u.client.timeout+time.Duration(content.size/slowest)*time.Second)
-		defer cancel()
 		return u.client.put(ctx, presigned{to.Method, to.URL, to.Headers}, content, sum)
 	})
 }

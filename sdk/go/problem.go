@@ -32,10 +32,14 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 )
 
+// ErrBrokenOff is an answer, a download or an event stream of which only the beginning came.
+var ErrBrokenOff = errors.New("the answer broke off")
+
 // Problem is Graf's refusal of a request: a problem document (RFC 9457), or what
 // a proxy before Graf answered in its place.
 type Problem struct {
-	// Operation is what was asked, by its operationId in the OpenAPI document.
+	// Operation is what was asked, by its operationId in the OpenAPI document; of object
+	// storage it is "upload of NAME" or "download of NAME".
 	Operation string
 	// Type is a URN, Title a short text for people, Status the HTTP status.
 	Type, Title string
@@ -91,11 +95,16 @@ func (p *Problem) Unwrap() error {
 const maxQuoted = 512
 
 // newProblem reads a refusal. What is no problem document comes from something
-// between here and Graf; its text is kept as the detail.
+// between here and Graf; its text is kept as the detail, or where it redirects to.
 func newProblem(operation string, response *http.Response, body []byte) *Problem {
 	problem := &Problem{
 		Operation: operation, Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
 		RetryAfter: retryAfter(response.Header.Get("Retry-After"), time.Now()),
+	}
+	if to, err := response.Location(); err == nil && response.StatusCode < http.StatusBadRequest {
+		to.User, to.RawQuery, to.Fragment = nil, "", "" // they may be secrets
+		problem.Detail = fmt.Sprintf("it redirects to %s, which is not followed; if that is the right address, use it", to)
+		return problem
 	}
 	var document problemDocument
 	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))

@@ -81,7 +81,7 @@ func (c *Client) do(ctx context.Context, call call, out any) error {
 			return nil
 		}
 		if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(out); err != nil {
-			return fmt.Errorf("%s: read the answer: %w", call.id, err)
+			return fmt.Errorf("%s: read the answer: %w", call.id, brokenOff(err))
 		}
 		return nil
 	})
@@ -122,7 +122,7 @@ func (c *Client) send(ctx context.Context, call call, body []byte) (*http.Respon
 	if err != nil {
 		return nil, err
 	}
-	response, err := c.http.Do(request)
+	response, err := c.roundTrip(request)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", call.id, err)
 	}
@@ -136,6 +136,36 @@ func (c *Client) send(ctx context.Context, call call, body []byte) (*http.Respon
 		return nil, errors.Join(problem, err)
 	}
 	return nil, problem
+}
+
+// roundTrip sends a request; what fails while its answer is read is an ErrBrokenOff.
+func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	response.Body = answerBody{response.Body}
+	return response, nil
+}
+
+// answerBody is the body of an answer.
+type answerBody struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (b answerBody) Read(buffer []byte) (int, error) {
+	n, err := b.ReadCloser.Read(buffer)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", ErrBrokenOff, err)
+	}
+	return n, err
+}
+
+// brokenOff is err as ErrBrokenOff where the end came before that of the JSON.
+func brokenOff(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %w", ErrBrokenOff, io.ErrUnexpectedEOF)
+	}
+	return err
 }
 
 func (c *Client) request(ctx context.Context, call call, body []byte) (*http.Request, error) {

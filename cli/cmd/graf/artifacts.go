@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/google/uuid"
@@ -13,11 +16,13 @@ import (
 
 func (a *app) artifactsCommand() *cobra.Command {
 	var folder string
+	var force bool
 	command := a.onTask(&cobra.Command{
 		Use:   "artifacts TASK [NAME…]",
 		Short: "List a task's artifacts, or download them",
 		Long: `List a task's artifacts, or download them into a folder, each verified by its SHA-256.
-With names, only those.`,
+With names, only those. A file that is there already is replaced with --force alone, for
+the agent chose the names.`,
 		Example: `  graf artifacts 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d
   graf artifacts 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d report.md --download .`,
 	}, 1<<10, "the id of a task, and names of artifacts", func(
@@ -32,7 +37,7 @@ With names, only those.`,
 			return err
 		}
 		if folder != "" {
-			return a.download(cmd, client, artifacts, folder)
+			return a.download(cmd.Context(), &download{client, id, folder, force}, artifacts)
 		}
 		return a.show(artifacts, func() error {
 			rows := [][]string{{"NAME", "BYTES", "CONTENT TYPE", "SHA-256"}}
@@ -43,6 +48,7 @@ With names, only those.`,
 		})
 	})
 	command.Flags().StringVarP(&folder, "download", "d", "", "folder to download them into")
+	command.Flags().BoolVar(&force, "force", false, "replace files that are there already")
 	return command
 }
 
@@ -69,27 +75,77 @@ func choose(artifacts []graf.Artifact, wanted []string) ([]graf.Artifact, error)
 	return chosen, nil
 }
 
-// download downloads them into a folder, which it makes where there is none, with the progress on a terminal.
-func (a *app) download(cmd *cobra.Command, client *graf.Client, artifacts []graf.Artifact, folder string) error {
-	if err := os.MkdirAll(folder, 0o750); err != nil {
+// download is where artifacts of a task are downloaded to.
+type download struct {
+	client *graf.Client
+	task   uuid.UUID
+	folder string
+	force  bool
+}
+
+// download downloads artifacts, with the progress on a terminal, and prints the paths.
+func (a *app) download(ctx context.Context, to *download, artifacts []graf.Artifact) error {
+	type file struct {
+		Name string `json:"name"`
+		Path string `json:"path"`
+	}
+	if err := to.prepare(artifacts); err != nil {
 		return err
 	}
+	files := []file{}
 	for _, artifact := range artifacts {
-		progress := func(received, size int64) {
-			if a.live && size > 0 {
-				_, _ = fmt.Fprintf(a.err, "\r\x1b[K%s %3d%%", artifact.Name, received*100/size)
-			}
-		}
-		path, err := client.DownloadFile(cmd.Context(), artifact, folder, progress)
-		if a.live {
+		path, err := to.fetch(ctx, artifact, a.progressOf(artifact.Name))
+		if a.progress {
 			_, _ = fmt.Fprint(a.err, "\r\x1b[K")
 		}
 		if err != nil {
 			return err
 		}
+		files = append(files, file{artifact.Name, path})
+		if a.forPrograms() {
+			continue
+		}
 		if err := a.line("%s", path); err != nil {
 			return err
 		}
 	}
-	return nil
+	return a.show(files, func() error { return nil })
+}
+
+// progressOf draws how far a download is.
+func (a *app) progressOf(name string) func(received, size int64) {
+	return func(received, size int64) {
+		if a.progress && size > 0 {
+			_, _ = fmt.Fprintf(a.err, "\r\x1b[K%s %3d%%", name, received*100/size)
+		}
+	}
+}
+
+// prepare makes the folder where there is none, and refuses to replace what is in it.
+func (d *download) prepare(artifacts []graf.Artifact) error {
+	for _, artifact := range artifacts {
+		path := filepath.Join(d.folder, artifact.Name)
+		if _, err := os.Lstat(path); err == nil && !d.force {
+			return usage("%s is there already\n--force replaces it, or choose another folder or artifacts by their names", path)
+		}
+	}
+	return os.MkdirAll(d.folder, 0o750)
+}
+
+// fetch downloads one artifact and gives its path. The link to it may have run out
+// while others were downloaded, so that a new one is asked for, once.
+func (d *download) fetch(ctx context.Context, artifact graf.Artifact, progress func(received, size int64)) (string, error) {
+	path, err := d.client.DownloadFile(ctx, artifact, d.folder, progress)
+	if !errors.Is(err, graf.ErrForbidden) {
+		return path, err
+	}
+	task, err := d.client.Task(ctx, d.task)
+	if err != nil {
+		return "", err
+	}
+	at := slices.IndexFunc(task.Artifacts, func(a graf.Artifact) bool { return a.ArtifactID == artifact.ArtifactID })
+	if at < 0 {
+		return "", fmt.Errorf("artifact %q: %w", artifact.Name, errNoArtifact)
+	}
+	return d.client.DownloadFile(ctx, task.Artifacts[at], d.folder, progress)
 }

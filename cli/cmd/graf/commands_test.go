@@ -89,6 +89,18 @@ func TestAnswers(t *testing.T) {
 			map[string]string{"POST " + task + "/undo": `{"undoId":"` + someID + `","status":"failed","reason":"no cluster"}`},
 			exitError, "the undo was failed: no cluster", "/undo {}",
 		},
+		"undo that takes longer than its answer": {
+			[]string{"undo", someID, "-o", "json"},
+			map[string]string{
+				"POST " + task + "/undo": `{"undoId":"` + someID + `","status":"requested"}`,
+				"GET " + task:            `{"undos":[{"undoId":"` + someID + `","status":"failed","reason":"no cluster"}]}`,
+			}, exitError, "the undo was failed: no cluster", "GET " + task,
+		},
+		"get a task with an undo": {
+			[]string{"get", someID},
+			map[string]string{"GET " + task: `{"undos":[{"undoId":"` + someID + `","status":"failed","reason":"no cluster"}]}`},
+			0, someID + " failed: no cluster", "GET",
+		},
 		"retry": {
 			[]string{"retry", someID, "--force", "--idempotency-key", "k"},
 			map[string]string{"POST " + task + "/retry": `{"taskId":"` + someID + `","status":"queued"}`},

@@ -74,6 +74,9 @@ func readConfig() (config, error) {
 	if err := yaml.UnmarshalStrict(text, &kept); err != nil {
 		return empty, usage("%s: %w\nmend it, or remove it and log in again", path, err)
 	}
+	if kept.Contexts == nil { // "contexts: null" is none
+		kept.Contexts = empty.Contexts
+	}
 	return kept, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	graf "github.com/graf-run/graf/sdk/go"
 )
@@ -43,7 +42,9 @@ func (a *app) dlqListCommand() *cobra.Command {
 			for _, state := range states {
 				params.Status = append(params.Status, graf.DeadLetterStatus(state))
 			}
-			params.Limit = min(max(limit, 1), 200)
+			if params.Limit, err = pageLimit(limit); err != nil {
+				return err
+			}
 			letters := []graf.DeadLetter{}
 			for letter, err := range client.DeadLetters(cmd.Context(), params) {
 				if err != nil {
@@ -82,7 +83,7 @@ func (a *app) dlqShowCommand() *cobra.Command {
 		Example: "  graf dlq show 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d -o json",
 		Args:    arguments(1, 1, "the id of a dead letter"),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			id, err := taskID(given[0])
+			id, err := parseID(given[0], noLetter)
 			if err != nil {
 				return err
 			}
@@ -111,7 +112,7 @@ func (a *app) describeLetter(letter graf.DeadLetter) error {
 	if err := a.table(rows); err != nil {
 		return err
 	}
-	event, err := yaml.JSONToYAML(letter.Event)
+	event, err := encodeYAML(letter.Event)
 	if err != nil {
 		return fmt.Errorf("read the event: %w", err)
 	}
@@ -125,7 +126,7 @@ func (a *app) dlqReplayCommand() *cobra.Command {
 		Example: "  graf dlq replay 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d",
 		Args:    arguments(1, 1, "the id of a dead letter"),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			id, err := taskID(given[0])
+			id, err := parseID(given[0], noLetter)
 			if err != nil {
 				return err
 			}

@@ -42,6 +42,9 @@ var errNoArtifact = errors.New("the task has none of that name")
 // errUndoRefused is an undo that the cluster's state does not allow.
 var errUndoRefused = errors.New("the undo was refused")
 
+// errUndoOpen is an undo that has not ended in time.
+var errUndoOpen = errors.New("it goes on")
+
 // endError is a watched task that has not succeeded; what became of it was shown.
 type endError struct{ task graf.Task }
 
@@ -90,7 +93,8 @@ var kinds = []struct {
 }{
 	{errNoArtifact, exitNotFound, ""},
 	{errUndoRefused, exitConflict, ""},
-	{graf.ErrNotFound, exitNotFound, "graf list shows the tasks that there are"},
+	{errUndoOpen, exitUnavailable, ""},
+	{graf.ErrNotFound, exitNotFound, noTask},
 	{graf.ErrUnauthorized, exitRefused, "log in again with a token that Graf knows: graf login URL < token-file"},
 	{graf.ErrForbidden, exitRefused, "the policy or the token does not allow it: ask who runs Graf, or take another --context"},
 	{graf.ErrConflict, exitConflict, "graf get TASK shows the state that it is in"},
@@ -98,6 +102,7 @@ var kinds = []struct {
 	{graf.ErrTooLarge, exitInvalid, "send less at once"},
 	{graf.ErrRateLimited, exitUnavailable, "wait a moment and try again"},
 	{graf.ErrUnavailable, exitUnavailable, "Graf may be starting or be in trouble: try again in a moment"},
+	{graf.ErrBrokenOff, exitUnavailable, "Graf, or what is before it, was interrupted: try again in a moment"},
 }
 
 // nextOf is what to do next where a refusal of this operation is not about a task.
@@ -111,20 +116,33 @@ var nextOf = map[string]map[error]string{
 		graf.ErrNotFound: noLetter,
 		graf.ErrConflict: "graf dlq show LETTER shows the state that it is in",
 	},
-	"decideApproval": {graf.ErrNotFound: "graf get TASK shows the approvals that it has"},
+	"decideApproval": {graf.ErrNotFound: noApproval},
 }
 
+// Where there are the things that were not found, and their ids.
 const (
-	noMemory = "graf memory search TEXT finds those that there are"
-	noLetter = "graf dlq list shows the dead letters that there are"
+	noTask     = "graf list shows the tasks that there are"
+	noApproval = "graf get TASK shows the approvals that it has"
+	noMemory   = "graf memory search TEXT finds those that there are"
+	noLetter   = "graf dlq list shows the dead letters that there are"
 )
 
 // next is what to do after a refusal of a kind, by what was asked.
 func next(err, kind error, usual string) string {
-	if problem, ok := errors.AsType[*graf.Problem](err); ok {
+	problem, ok := errors.AsType[*graf.Problem](err)
+	switch {
+	case !ok:
+		return usual
+	case ofStorage(problem):
+		return "it is object storage that refuses: try again, and if that does not help ask who runs Graf"
+	default:
 		return cmp.Or(nextOf[problem.Operation][kind], usual)
 	}
-	return usual
+}
+
+// ofStorage says whether object storage refused, rather than Graf.
+func ofStorage(problem *graf.Problem) bool {
+	return strings.HasPrefix(problem.Operation, "download of ")
 }
 
 // away says whether nobody answered at all.
@@ -135,20 +153,20 @@ func away(err error) bool {
 
 // explain is an error for people, with what to do next.
 func explain(ctx context.Context, err error) string {
+	if ctx.Err() != nil {
+		return "interrupted; the task goes on, if there is one: graf list"
+	}
 	text := err.Error()
 	if problem, ok := errors.AsType[*graf.Problem](err); ok {
-		text = describe(problem)
-	}
-	switch {
-	case ctx.Err() != nil:
-		return "interrupted; the task goes on, if there is one: graf list"
-	case away(err):
-		return text + "\nis Graf running, and is this its address? graf contexts shows it; GRAF_URL and GRAF_TOKEN override it"
+		text = strings.Replace(text, problem.Error(), describe(problem), 1) // what was to be done stays before it
 	}
 	for _, kind := range kinds {
 		if errors.Is(err, kind.err) {
 			return strings.TrimSpace(text + "\n" + next(err, kind.err, kind.next))
 		}
+	}
+	if away(err) {
+		return text + "\nis Graf running, and is this its address? graf contexts shows it; GRAF_URL and GRAF_TOKEN override it"
 	}
 	if strings.HasPrefix(text, "unknown command") {
 		return text + "\nsee graf --help"
@@ -159,6 +177,9 @@ func explain(ctx context.Context, err error) string {
 // describe is a refusal with a line for each bad field.
 func describe(problem *graf.Problem) string {
 	text := problem.Title
+	if ofStorage(problem) {
+		text = problem.Operation + ": " + text
+	}
 	if problem.Detail != "" {
 		text += ": " + problem.Detail
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	graf "github.com/graf-run/graf/sdk/go"
 )
@@ -28,8 +28,9 @@ func (a *app) loginCommand() *cobra.Command {
 		Short: "Keep a Graf's address and token as a context, and make it the current one",
 		Long: `Keep a Graf's address and token as a context, and make it the current one.
 
-The token is read from GRAF_TOKEN, or else from standard input, never from the command
-line, which shells and process lists keep. It is tried before it is kept. The file is
+The token is read from standard input, which may be a terminal, or from GRAF_TOKEN, never
+from the command line, which shells and process lists keep. At a terminal GRAF_TOKEN
+wins; where both give one they must be the same. It is tried before it is kept. The file is
 GRAF_CONFIG, or graf/config.yaml in your folder of settings, and for you alone (0600).
 What stands behind -- is the agent that graf submit runs unless it is told; --agent
 says that it is codex or claude.`,
@@ -75,7 +76,7 @@ func (a *app) login(cmd *cobra.Command, use profile) error {
 	if err != nil || address.Host == "" {
 		return usage("%q is no address such as https://graf.example", use.URL)
 	}
-	if use.Token, err = a.readToken(); err != nil {
+	if use.Token, err = a.readToken(cmd.Context()); err != nil {
 		return err
 	}
 	client, err := graf.New(use.options())
@@ -98,26 +99,30 @@ func (a *app) login(cmd *cobra.Command, use profile) error {
 	return err
 }
 
-// readToken reads the token, unseen where it is typed.
-func (a *app) readToken() (string, error) {
-	if token := os.Getenv("GRAF_TOKEN"); token != "" {
-		return token, nil
+// readToken reads the token from standard input, unseen where it is typed, or GRAF_TOKEN.
+func (a *app) readToken(ctx context.Context) (string, error) {
+	set := os.Getenv("GRAF_TOKEN")
+	if file, ok := a.in.(*os.File); ok && isTerminal(file) {
+		if set != "" {
+			return set, nil
+		}
+		line, err := a.typed(ctx, file, "Token")
+		return strings.TrimSpace(line), err
 	}
-	if file, ok := a.in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		_, _ = fmt.Fprint(a.err, "Token: ")
-		typed, err := term.ReadPassword(int(file.Fd()))
-		_, _ = fmt.Fprintln(a.err)
-		return strings.TrimSpace(string(typed)), err
-	}
-	line, err := bufio.NewReader(io.LimitReader(a.in, maxToken)).ReadString('\n')
+	line, err := await(ctx, func() (string, error) {
+		return bufio.NewReader(io.LimitReader(a.in, maxToken)).ReadString('\n')
+	})
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read the token: %w", err)
 	}
-	token := strings.TrimSpace(line)
-	if token == "" {
+	switch token := strings.TrimSpace(line); {
+	case cmp.Or(token, set) == "":
 		return "", usage("there is no token on standard input\nrun: graf login URL < token-file, or set GRAF_TOKEN")
+	case token != "" && set != "" && token != set:
+		return "", usage("standard input and GRAF_TOKEN give different tokens\nunset GRAF_TOKEN, or have it alone: graf login URL < /dev/null")
+	default:
+		return cmp.Or(token, set), nil
 	}
-	return token, nil
 }
 
 func (a *app) contextsCommand() *cobra.Command {
@@ -143,7 +148,10 @@ func (a *app) contextsCommand() *cobra.Command {
 			kept.Current = given[0]
 			return kept.write()
 		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(given) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
 			kept, _ := readConfig() // what cannot be read completes nothing
 			return names(kept), cobra.ShellCompDirectiveNoFileComp
 		},

@@ -84,7 +84,7 @@ func (a *app) search(cmd *cobra.Command, client *graf.Client, search graf.Memory
 
 func (a *app) listMemories(results graf.MemoryResults) error {
 	if results.Recall.Mode != graf.RecallModeHybrid {
-		_, _ = fmt.Fprintf(a.err, "searched %s: %s\n", results.Recall.Mode, results.Recall.Reason)
+		_, _ = fmt.Fprintf(a.err, "searched %s: %s\n", results.Recall.Mode, printable(results.Recall.Reason))
 	}
 	rows := [][]string{{"MEMORY", "SCORE", "KIND", "TASK", "AGE", "SNIPPET"}}
 	for _, result := range results.Results {
@@ -104,7 +104,7 @@ func (a *app) memoryShowCommand() *cobra.Command {
 		Example: "  graf memory show 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d",
 		Args:    arguments(1, 1, "the id of a memory"),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			id, err := taskID(given[0])
+			id, err := parseID(given[0], noMemory)
 			if err != nil {
 				return err
 			}
@@ -137,7 +137,7 @@ func (a *app) memoryForgetCommand() *cobra.Command {
 		Example: "  graf memory forget 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d",
 		Args:    arguments(1, 1, "the id of a memory"),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			id, err := taskID(given[0])
+			id, err := parseID(given[0], noMemory)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -31,12 +32,14 @@ func (a *app) checkOutput() error {
 func (a *app) show(value any, table func() error) error {
 	switch a.output {
 	case outputJSON:
-		encoder := json.NewEncoder(a.out)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(value)
+		text, err := encodeJSON(value, "  ")
+		if err != nil {
+			return err
+		}
+		_, err = a.out.Write(text)
+		return err
 	case outputYAML:
-		text, err := yaml.Marshal(value)
+		text, err := encodeYAML(value)
 		if err != nil {
 			return err
 		}
@@ -45,6 +48,59 @@ func (a *app) show(value any, table func() error) error {
 	default:
 		return table()
 	}
+}
+
+// showEach prints one of several values for programs: JSON on a line of its own, or a
+// YAML document.
+func (a *app) showEach(value any) error {
+	var text []byte
+	var err error
+	if a.output == outputYAML {
+		text, err = encodeYAML(value)
+		text = append([]byte("---\n"), text...)
+	} else {
+		text, err = encodeJSON(value, "")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(text)
+	return err
+}
+
+// forPrograms says whether people are not who reads the output.
+func (a *app) forPrograms() bool { return a.output == outputJSON || a.output == outputYAML }
+
+// encodeJSON is value as JSON, with a newline. What terminals take for commands is
+// escaped: of that encoding/json leaves DEL and the C1 controls as they are, which are
+// found in texts alone.
+func encodeJSON(value any, indent string) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetIndent("", indent)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return nil, err
+	}
+	var harmless bytes.Buffer
+	for _, r := range text.String() {
+		if r >= 0x7f && r <= 0x9f {
+			fmt.Fprintf(&harmless, `\u%04x`, r)
+		} else {
+			harmless.WriteRune(r)
+		}
+	}
+	return harmless.Bytes(), nil
+}
+
+// encodeYAML is value as YAML. What terminals take for commands is escaped, by
+// encodeJSON, too: YAML is made of JSON, in which its parser suffers no such characters.
+func encodeYAML(value any) ([]byte, error) {
+	text, err := encodeJSON(value, "")
+	if err != nil {
+		return nil, err
+	}
+	return yaml.JSONToYAML(text)
 }
 
 // table prints rows in columns; the first row is the heading.

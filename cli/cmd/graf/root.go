@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -16,9 +17,10 @@ import (
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
-	// live says whether out is a terminal that can be drawn on, width its columns.
-	live  bool
-	width int
+	// live says whether out is a terminal that can be drawn on, width its columns, and
+	// progress whether err is one.
+	live, progress bool
+	width          int
 	// colour says whether out is to be coloured, see https://no-color.org.
 	colour bool
 }
@@ -27,17 +29,20 @@ const plainWidth = 110
 
 // terminalStreams are the process's own.
 func terminalStreams() streams {
-	s := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, width: plainWidth}
-	descriptor := int(os.Stdout.Fd())
-	if !term.IsTerminal(descriptor) || os.Getenv("TERM") == "dumb" {
+	s := streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, width: plainWidth, progress: drawable(os.Stderr)}
+	if !drawable(os.Stdout) {
 		return s
 	}
 	s.live, s.colour = true, os.Getenv("NO_COLOR") == ""
-	if width, _, err := term.GetSize(descriptor); err == nil && width > 0 {
+	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil && width > 0 {
 		s.width = width
 	}
 	return s
 }
+
+func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
+
+func drawable(file *os.File) bool { return isTerminal(file) && os.Getenv("TERM") != "dumb" }
 
 // app is what the commands share.
 type app struct {
@@ -52,9 +57,9 @@ const examples = `  graf login http://127.0.0.1:8080 < token-file
   graf diff 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d`
 
 const exitHelp = `Exit status: 0 done; 1 another error; 2 wrong usage; 3 not found; 4 not authenticated
-or not allowed; 5 the state does not allow it; 6 not valid; 7 Graf is away or asks to
-wait; with submit --watch and watch 10 the task failed, 11 it was cancelled, 12 it was
-timed out; 130 interrupted.`
+or not allowed; 5 the state does not allow it; 6 not valid; 7 Graf is away, its answer
+broke off, or it asks to wait, or an undo goes on; with submit --watch and watch 10 the
+task failed, 11 it was cancelled, 12 it was timed out; 130 interrupted.`
 
 // execute runs one command line and gives the status to exit with.
 func execute(ctx context.Context, arguments []string, s streams) int {
@@ -87,7 +92,7 @@ which win.
 	root.SetArgs(arguments)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		_, _ = fmt.Fprintln(s.err, "graf:", explain(ctx, err))
+		_, _ = fmt.Fprintln(s.err, "graf:", printableLines(explain(ctx, err)))
 	}
 	return status(ctx, err)
 }
@@ -100,6 +105,26 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 		}
 		return usage("%s takes %s\nsee %s --help", cmd.CommandPath(), what, cmd.CommandPath())
 	}
+}
+
+// parseID reads an id that was given as an argument; where is what shows such ids.
+func parseID(text, where string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return id, usage("%q is no id\n%s", text, where)
+	}
+	return id, nil
+}
+
+// taskID reads that of a task.
+func taskID(text string) (uuid.UUID, error) { return parseID(text, noTask) }
+
+// pageLimit is how many things a page may have of so many that are wanted.
+func pageLimit(wanted int) (int, error) {
+	if wanted < 1 {
+		return 0, usage("--limit %d: it is 1 or more", wanted)
+	}
+	return min(wanted, 200), nil
 }
 
 // client is a client of the Graf in use.

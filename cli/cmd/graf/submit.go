@@ -1,7 +1,8 @@
 package main
 
 import (
-	"encoding/json"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	documents "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 
 	graf "github.com/graf-run/graf/sdk/go"
@@ -101,7 +103,7 @@ func (a *app) submit(cmd *cobra.Command, f submitFlags, prompt, agent []string) 
 	if err != nil {
 		return err
 	}
-	if submission.Prompt, err = a.prompt(f.file, prompt); err != nil {
+	if submission.Prompt, err = a.prompt(cmd.Context(), f.file, prompt); err != nil {
 		return err
 	}
 	created, err := client.Submit(cmd.Context(), submission)
@@ -119,7 +121,7 @@ func (a *app) submit(cmd *cobra.Command, f submitFlags, prompt, agent []string) 
 }
 
 // prompt is the argument, the file's text or that of standard input.
-func (a *app) prompt(file string, given []string) (string, error) {
+func (a *app) prompt(ctx context.Context, file string, given []string) (string, error) {
 	switch {
 	case len(given) == 1 && file != "":
 		return "", usage("the prompt is given twice: as an argument and by --file")
@@ -135,7 +137,7 @@ func (a *app) prompt(file string, given []string) (string, error) {
 	if a.in == os.Stdin && isTerminal(os.Stdin) {
 		return "", usage("there is no prompt\nrun: graf submit 'what is to be done', or --file FILE")
 	}
-	text, err := io.ReadAll(io.LimitReader(a.in, 1<<20))
+	text, err := await(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.in, 1<<20)) })
 	if err != nil {
 		return "", fmt.Errorf("read the prompt: %w", err)
 	}
@@ -271,15 +273,18 @@ func readManifests(file string) ([]graf.Manifest, error) {
 		return nil, err
 	}
 	var manifests []graf.Manifest
-	for i, document := range documents(string(text)) {
-		manifest, err := yaml.YAMLToJSON([]byte(document))
+	decoder := documents.NewDecoder(bytes.NewReader(text))
+	for number := 1; ; number++ {
+		manifest, err := nextManifest(decoder)
+		if errors.Is(err, io.EOF) {
+			break
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%s, document %d: %w", file, i+1, err)
+			return nil, fmt.Errorf("%s, document %d: %w", file, number, err)
 		}
-		if string(manifest) == "null" {
-			continue
+		if string(manifest) != "null" {
+			manifests = append(manifests, manifest)
 		}
-		manifests = append(manifests, json.RawMessage(manifest))
 	}
 	if len(manifests) == 0 {
 		return nil, errors.New(file + " has no resource")
@@ -287,17 +292,16 @@ func readManifests(file string) ([]graf.Manifest, error) {
 	return manifests, nil
 }
 
-// documents splits YAML at the lines of three hyphens.
-func documents(text string) []string {
-	var all []string
-	var one strings.Builder
-	for line := range strings.Lines(text) {
-		if strings.TrimRight(line, " \r\n") == "---" {
-			all = append(all, one.String())
-			one.Reset()
-			continue
-		}
-		one.WriteString(line)
+// nextManifest is the next document, io.EOF after the last. The decoder knows where each
+// begins and ends; what its values are is as Kubernetes reads YAML.
+func nextManifest(decoder *documents.Decoder) (graf.Manifest, error) {
+	var document documents.Node
+	if err := decoder.Decode(&document); err != nil {
+		return nil, err
 	}
-	return append(all, one.String())
+	text, err := documents.Marshal(&document)
+	if err != nil {
+		return nil, err
+	}
+	return yaml.YAMLToJSON(text)
 }

@@ -1,19 +1,20 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	graf "github.com/graf-run/graf/sdk/go"
 )
 
-func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
+// completionTime is how long a shell may be kept waiting.
+const completionTime = 2 * time.Second
 
 // onTask is a command about the task that its first argument names.
 func (a *app) onTask(command *cobra.Command, most int, what string,
@@ -35,13 +36,16 @@ func (a *app) onTask(command *cobra.Command, most int, what string,
 	return command
 }
 
-// completeTasks completes the ids of the newest tasks.
+// completeTasks completes the ids of the newest tasks, if Graf tells them soon: the shell
+// waits.
 func (a *app) completeTasks(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
-	client, err := a.client()
+	client, err := a.clientTrying(graf.Retry{Attempts: 1})
 	if err != nil || len(given) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	page, err := client.TaskPage(cmd.Context(), graf.ListTasksParams{})
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+	defer cancel()
+	page, err := client.TaskPage(ctx, graf.ListTasksParams{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -103,6 +107,9 @@ func (a *app) describe(task graf.Task) error {
 		}
 		rows = append(rows, []string{"APPROVAL", fmt.Sprintf("%s %s: %s", approval.ApprovalID, state, approval.Description)})
 	}
+	for _, undo := range task.Undos {
+		rows = append(rows, []string{"UNDO", strings.TrimSuffix(fmt.Sprintf("%s %s: %s", undo.UndoID, undo.Status, undo.Reason), ": ")})
+	}
 	for _, artifact := range task.Artifacts {
 		rows = append(rows, []string{"ARTIFACT", fmt.Sprintf("%s, %d bytes", artifact.Name, artifact.SizeBytes)})
 	}
@@ -145,7 +152,10 @@ func (a *app) listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			params := graf.ListTasksParams{Tag: tags, Limit: min(max(limit, 1), 200)}
+			params := graf.ListTasksParams{Tag: tags}
+			if params.Limit, err = pageLimit(limit); err != nil {
+				return err
+			}
 			for _, state := range states {
 				params.Status = append(params.Status, graf.TaskStatus(state))
 			}
@@ -238,17 +248,11 @@ func (a *app) logsCommand() *cobra.Command {
 		if follow {
 			events = client.Follow(cmd.Context(), id, 0)
 		}
-		w := &watcher{app: a}
 		for event, err := range events {
 			if err != nil {
 				return err
 			}
-			if a.output == outputJSON || a.output == outputYAML {
-				w.encode(event)
-				continue
-			}
-			if err := a.line("%s %s %s", a.paint(dim, event.ReceivedAt.Format("15:04:05.000")),
-				a.paint(cyan, fmt.Sprintf("%-10s", event.EventType)), printableLines(eventText(event))); err != nil {
+			if err := a.logEvent(event); err != nil {
 				return err
 			}
 		}
@@ -256,6 +260,15 @@ func (a *app) logsCommand() *cobra.Command {
 	})
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the task has ended")
 	return command
+}
+
+// logEvent prints one of the events that graf logs shows.
+func (a *app) logEvent(event graf.TaskEvent) error {
+	if a.forPrograms() {
+		return a.showEach(event)
+	}
+	return a.line("%s %s %s", a.paint(dim, event.ReceivedAt.Format("15:04:05.000")),
+		a.paint(cyan, fmt.Sprintf("%-10s", event.EventType)), printableLines(eventText(event)))
 }
 
 func (a *app) diffCommand() *cobra.Command {
@@ -299,68 +312,6 @@ func (a *app) printDiff(unified string) error {
 	return nil
 }
 
-func (a *app) undoCommand() *cobra.Command {
-	var dryRun bool
-	command := a.onTask(&cobra.Command{
-		Use:     "undo TASK",
-		Short:   "Take back what a finished task changed in the cluster",
-		Example: "  graf undo 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d --dry-run",
-	}, 1, "the id of a task", func(cmd *cobra.Command, client *graf.Client, id uuid.UUID, _ []string) error {
-		undo, err := client.Undo(cmd.Context(), id, dryRun)
-		if err != nil {
-			return err
-		}
-		if err := a.show(undo, func() error { return a.describeUndo(undo) }); err != nil {
-			return err
-		}
-		return undoError(id, undo, dryRun)
-	})
-	command.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be done")
-	return command
-}
-
-// undoError is an undo that did not come about, nil for another.
-func undoError(task uuid.UUID, undo graf.Undo, dryRun bool) error {
-	switch {
-	case undo.Status == graf.UndoStatusFailed:
-		return fmt.Errorf("the undo was %s: %s", undo.Status, undo.Reason)
-	case undo.Status != graf.UndoStatusRefused:
-		return nil
-	case dryRun:
-		return fmt.Errorf("%w: %s", errUndoRefused, undo.Reason)
-	default:
-		return fmt.Errorf("%w: %s\nsee what is in its way: graf undo %s --dry-run", errUndoRefused, undo.Reason, task)
-	}
-}
-
-func (a *app) describeUndo(undo graf.Undo) error {
-	if err := a.line("undo %s: %s, %d resources", undo.UndoID, undo.Status, len(undo.Resources)); err != nil {
-		return err
-	}
-	for _, done := range undo.Resources {
-		where := strings.TrimPrefix(done.Resource.Namespace+"/"+done.Resource.Name, "/")
-		if err := a.line("%s %s: %s", done.Resource.Kind, where, done.Operation); err != nil {
-			return err
-		}
-		for _, field := range done.Conflicts {
-			if err := a.line("  changed since by somebody else: %s", printable(field)); err != nil {
-				return err
-			}
-		}
-		for _, value := range done.Lost {
-			if err := a.line("  cannot be brought back: %s", printable(value)); err != nil {
-				return err
-			}
-		}
-		if done.Diff != "" {
-			if err := a.printDiff(done.Diff); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 func (a *app) approveCommand() *cobra.Command {
 	var reject bool
 	var comment string
@@ -396,7 +347,7 @@ waits. A task whose approval is rejected is cancelled.`,
 // approval is the one that was named, or the only one that waits.
 func (a *app) approval(cmd *cobra.Command, client *graf.Client, id uuid.UUID, rest []string) (uuid.UUID, error) {
 	if len(rest) == 1 {
-		return taskID(rest[0])
+		return parseID(rest[0], noApproval)
 	}
 	task, err := client.Task(cmd.Context(), id)
 	if err != nil {

@@ -28,7 +28,8 @@ func (a *app) watchCommand() *cobra.Command {
 		Use:   "watch TASK",
 		Short: "Watch a task to its end: its stages and what its agent reports",
 		Long: `Watch a task to its end: its stages and what its agent reports. On a terminal the
-last line shows the stage that it is in. With -o json each event is a line of its own.
+last line shows the stage that it is in. With -o json each event is a line of its own,
+with -o yaml a document.
 
 ` + exitHelp,
 		Example:           "  graf watch 01985c1e-7b4a-7c3e-9d52-5f0a4c1b2e3d",
@@ -46,15 +47,6 @@ last line shows the stage that it is in. With -o json each event is a line of it
 			return a.watch(cmd.Context(), client, id)
 		},
 	}
-}
-
-// taskID reads an id that was given as an argument.
-func taskID(text string) (uuid.UUID, error) {
-	id, err := uuid.Parse(text)
-	if err != nil {
-		return id, usage("%q is no id\ngraf list shows the ids of tasks", text)
-	}
-	return id, nil
 }
 
 // watch shows the task until it has ended; an end without success is an error.
@@ -86,6 +78,8 @@ type watcher struct {
 	shown map[string]bool // stages
 	drawn bool            // whether the last line is the progress display
 	frame int
+	// failed is why the task cannot be shown any more, such as a full disk.
+	failed error
 }
 
 // came is an event, or the end of them.
@@ -103,33 +97,29 @@ func (w *watcher) run(ctx context.Context) error {
 	look, draw := time.NewTicker(lookInterval), time.NewTicker(drawInterval)
 	defer look.Stop()
 	defer draw.Stop()
-	for {
+	for w.failed == nil {
 		select {
 		case next := <-events:
-			if next.err != nil {
-				w.erase()
-				return next.err
-			}
-			if next.end {
-				err := w.look(ctx)
+			switch {
+			case next.err != nil:
+				w.keep(next.err)
+			case next.end:
+				w.keep(w.look(ctx))
 				w.end()
-				return err
-			}
-			if err := w.event(ctx, next.event); err != nil {
-				return err
+				return w.failed
+			default:
+				w.keep(w.event(ctx, next.event))
 			}
 		case <-look.C:
-			if err := w.look(ctx); err != nil {
-				w.erase()
-				return err
-			}
+			w.keep(w.look(ctx))
 		case <-draw.C:
 			w.draw()
 		case <-ctx.Done():
-			w.erase()
-			return ctx.Err()
+			w.keep(ctx.Err())
 		}
 	}
+	w.erase()
+	return w.failed
 }
 
 // follow sends the events as they come, until the task has ended.
@@ -192,7 +182,7 @@ func (w *watcher) stage(key string, at *time.Time, text string) {
 // say prints a line of the timeline: how long after the submission, what, and the
 // details, of which all but the first line are indented.
 func (w *watcher) say(at time.Time, name, text string, strong ...style) {
-	if w.output == outputJSON || w.output == outputYAML {
+	if w.forPrograms() {
 		return
 	}
 	w.erase()
@@ -202,17 +192,23 @@ func (w *watcher) say(at time.Time, name, text string, strong ...style) {
 	}
 	since := max(0, at.Sub(w.task.CreatedAt)).Seconds()
 	lines := strings.Split(printableLines(text), "\n")
-	_ = w.line("%s  %s %s", w.paint(dim, fmt.Sprintf("%8.1fs", since)), w.paint(with, fmt.Sprintf("%-10s", name)), lines[0])
+	w.keep(w.line("%s  %s %s", w.paint(dim, fmt.Sprintf("%8.1fs", since)), w.paint(with, fmt.Sprintf("%-10s", name)), lines[0]))
 	for _, line := range lines[1:] {
-		_ = w.line("%22s%s", "", line)
+		w.keep(w.line("%22s%s", "", line))
+	}
+}
+
+// keep keeps the first error; nil is none.
+func (w *watcher) keep(err error) {
+	if w.failed == nil {
+		w.failed = err
 	}
 }
 
 // event shows what the agent reported, after the stage that it was in.
 func (w *watcher) event(ctx context.Context, event graf.TaskEvent) error {
-	if w.output == outputJSON || w.output == outputYAML {
-		w.encode(event)
-		return nil
+	if w.forPrograms() {
+		return w.showEach(event)
 	}
 	if !w.shown[fmt.Sprint("running ", event.Attempt)] {
 		if err := w.look(ctx); err != nil {
@@ -227,19 +223,10 @@ func (w *watcher) event(ctx context.Context, event graf.TaskEvent) error {
 	return nil
 }
 
-// encode prints a value on a line of its own, for programs.
-func (w *watcher) encode(value any) {
-	line, err := json.Marshal(value)
-	if err != nil {
-		return // it was decoded from JSON
-	}
-	_ = w.line("%s", line)
-}
-
 // end shows how the task ended.
 func (w *watcher) end() {
 	w.erase()
-	if w.output == outputJSON || w.output == outputYAML {
+	if w.forPrograms() {
 		return
 	}
 	if !w.task.Status.Ended() {
@@ -276,7 +263,7 @@ var stages = []graf.TaskStatus{
 
 // draw draws the progress display in place of the last one.
 func (w *watcher) draw() {
-	if !w.live || w.output == outputJSON || w.output == outputYAML {
+	if !w.live || w.forPrograms() {
 		return
 	}
 	w.erase()

@@ -3,7 +3,7 @@ import {readFile} from 'node:fs/promises';
 import {declare, offered, openContent, put, type ArtifactSource} from './artifact.js';
 import {ContractError} from './errors.js';
 import {HTTP, parseURL, type CallOptions, type HTTPOptions} from './http.js';
-import {again, Bound, settled} from './retry.js';
+import {again, Bound, Final, settled} from './retry.js';
 import type {
   ActionRequest,
   ActionResults,
@@ -194,11 +194,11 @@ export class Container {
       };
       return await this.#bounded(options, async (signal) => {
         const offer = async () => offered((await this.report(event, {signal})).uploads, content.name);
-        let fresh: Upload | undefined = await offer();
         return again(this.#http.retry, true, signal, async () => {
           // The same event again is answered with a request whose time has not run out.
-          const upload = fresh ?? (await offer());
-          fresh = undefined;
+          const upload = await offer().catch((error: unknown) => {
+            throw new Final(error); // it was tried again already
+          });
           await put(this.#http, upload, content, declaration, signal);
           return upload;
         });

@@ -102,9 +102,12 @@ export class HTTP {
     });
   }
 
-  /** Sends a request as it is, without Graf's token. A refusal is thrown as GrafError. */
+  /**
+   * Sends a request as it is, without Graf's token. A refusal is thrown as GrafError, and so is a
+   * redirect: it would send what is meant for Graf somewhere else, and a POST as a GET.
+   */
   async raw(operation: string, url: string, init: RequestInit): Promise<Response> {
-    const response = await this.#fetch(url, init);
+    const response = await this.#fetch(url, {...init, redirect: 'manual'});
     if (!response.ok) {
       throw await refusal(operation, response);
     }
@@ -114,6 +117,14 @@ export class HTTP {
 
 /** Reads a refusal. What is no problem document comes from something before Graf; its text is kept as the detail. */
 async function refusal(operation: string, response: Response): Promise<GrafError> {
+  const location = response.headers.get('Location');
+  const to = response.status < 400 && location !== null ? parseURL(location, response.url) : undefined;
+  if (to !== undefined) {
+    await response.body?.cancel();
+    const place = to.origin + to.pathname; // the rest may be secret
+    const detail = `it redirects to ${place}, which is not followed; if that is the right address, use it`;
+    return new GrafError(operation, response.status, {detail});
+  }
   const wait = retryAfter(response.headers.get('Retry-After'));
   const answer = await text(response, maxRefusal).catch(() => ''); // half of it would tell nothing
   if (response.headers.get('Content-Type')?.startsWith('application/problem+json')) {
@@ -160,10 +171,10 @@ export function baseURL(url: string): string {
   return url.replace(/\/+$/, '');
 }
 
-/** The URL, undefined where it is none. */
-export function parseURL(url: string): URL | undefined {
+/** The URL, which may be relative to a base; undefined where it is none. */
+export function parseURL(url: string, base?: string): URL | undefined {
   try {
-    return new URL(url);
+    return new URL(url, base);
   } catch {
     return undefined;
   }

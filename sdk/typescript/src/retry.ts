@@ -19,6 +19,11 @@ export interface Retry {
 /** The longest wait of a timer, which one that is longer would not wait at all. */
 const longestTimer = 2 ** 31 - 1;
 
+/** Thrown by what is tried again: an error that another try cannot mend. */
+export class Final {
+  constructor(readonly error: unknown) {}
+}
+
 /** Calls once until it succeeds, the signal aborts, or retry gives up. */
 export async function again<T>(
   retry: Retry,
@@ -32,6 +37,9 @@ export async function again<T>(
       return await once();
     } catch (error) {
       signal?.throwIfAborted();
+      if (error instanceof Final) {
+        throw error.error;
+      }
       const wait = nextWait(retry, tries, error, repeatable);
       if (wait === undefined) {
         throw error;

@@ -9,6 +9,9 @@ const maxLine = 16 * 2 ** 20;
 /** The longest that a stream may say nothing. Graf sends a comment at least every 15 s, unless it is set up otherwise. */
 const maxSilence = 90_000;
 
+/** How long a stream without an event must have lived to be no failure: one that is cut at once again and again is. */
+const usefulLife = 5_000;
+
 /** How often is tried in a row unless it is said: that bridges about a minute with the usual waits. */
 const followAttempts = 14;
 
@@ -28,13 +31,14 @@ interface Message {
 /**
  * Yields a task's events after the sequence number as they come, until the task has ended.
  * A stream that breaks off is opened again where it was; only tries in a row that bring
- * nothing, not even a comment, are counted, so that it may last for days.
+ * no event, nor a comment and some seconds, are counted, so that it may last for days.
  */
 export async function* follow(source: Source, after: number): AsyncGenerator<TaskEvent, void, undefined> {
   let last = after;
   let tries = 0;
   const retry = {...source.http.retry, attempts: source.http.retry.attempts ?? followAttempts};
   for (;;) {
+    const [opened, before] = [performance.now(), last];
     let heard = false;
     try {
       for await (const {event, data} of stream(source, last, () => (heard = true))) {
@@ -49,7 +53,9 @@ export async function* follow(source: Source, after: number): AsyncGenerator<Tas
       }
     } catch (error) {
       source.signal?.throwIfAborted();
-      tries = heard ? 0 : tries + 1; // a quiet task says no more than comments, and proxies cut streams
+      // A quiet task says no more than comments, and proxies cut streams.
+      const fruitful = last > before || (heard && performance.now() - opened >= usefulLife);
+      tries = fruitful ? 0 : tries + 1;
       const wait = nextWait(retry, tries, error, true);
       if (wait === undefined) {
         throw error;

@@ -66,6 +66,21 @@ test('what cannot succeed is not tried again, and trying has an end', async (t) 
   assert.equal(far.requests.length, 1);
 });
 
+test('a redirect is refused, and nothing is sent to where it leads', async (t) => {
+  const elsewhere = await serve(t, (_, response) => answer(response, 200, {}));
+  for (const status of [301, 302, 303, 307, 308]) {
+    const Location = `${elsewhere.url}/right?X-Amz-Signature=secret`;
+    const {url} = await serve(t, (_, response) => void response.writeHead(status, {Location}).end());
+    const client = new Client({url, token: 'recorded', ...quick});
+    await assert.rejects(client.submit({prompt: 'x', agent: {kind: 'command', command: ['true']}}), (error) => {
+      assert.ok(error instanceof GrafError && error.status === status, String(error));
+      assert.ok(error.detail.includes(`redirects to ${elsewhere.url}/right,`), error.detail);
+      return true;
+    });
+  }
+  assert.deepEqual(elsewhere.requests, []);
+});
+
 test('no server, silence and half an answer are no answer', async (t) => {
   const away = Container.fromEnvironment(quick, environment(await nobody(), taskId));
   await assert.rejects(
@@ -185,15 +200,25 @@ test('live events are resumed where they broke off, each yielded once', async (t
 
 const live = {'Content-Type': 'text/event-stream'};
 
-test('a quiet task is watched however often its stream is cut after a comment', async (t) => {
-  let streams = 0;
+test('a quiet task is watched however often its stream is cut after some seconds with a comment', async (t) => {
+  let [streams, seconds] = [0, 0];
+  const now = t.mock.method(performance, 'now', () => 1000 * seconds);
   const {url} = await serve(t, (_, response) => {
+    seconds += 6;
     const text = ++streams < 20 ? ': Graf is here\n' : 'event: end\ndata: {}\n\n';
     response.writeHead(200, live).end(text);
   });
   const client = new Client({url, token: 'recorded', ...quick});
   assert.deepEqual(await all(client.watch(taskId)), []);
   assert.equal(streams, 20);
+  now.mock.restore();
+});
+
+test('a stream that is cut at once again and again is given up', async (t) => {
+  const {url, requests} = await serve(t, (_, response) => void response.writeHead(200, live).end(': Graf is here\n'));
+  const client = new Client({url, token: 'recorded', retry: {base: 5, max: 20, attempts: 3}});
+  await assert.rejects(all(client.watch(taskId)), NoAnswerError);
+  assert.equal(requests.length, 3);
 });
 
 test('an answer that is no stream is an error', async (t) => {
@@ -281,6 +306,19 @@ test('an upload is sent with its length and headers, and again if the storage is
   assert.equal(sent?.headers['content-length'], String(content.length));
   assert.equal(sent?.headers['x-amz-own'], 'yes');
   assert.equal(sent?.headers.authorization, undefined, "Graf's token is not the storage's");
+});
+
+test('a declaration that is refused in the middle of an upload is not tried again twice', async (t) => {
+  let declared = 0;
+  const first = storage((_, response) => void response.writeHead(503).end());
+  const {container: c} = await container(t, (request, response) => {
+    if (request.method === 'POST' && ++declared > 1) {
+      return answer(response, 500, {title: 'No'});
+    }
+    return first(request, response);
+  });
+  await assert.rejects(c.uploadArtifact({name: 'x', content: 'y'}), {operation: 'postTaskEvents', status: 500});
+  assert.equal(declared, 6);
 });
 
 test('a file that changes while it is uploaded is told', async (t) => {
