@@ -22,6 +22,7 @@ var behaviours = map[string]func(ctx context.Context, arguments []string) error{
 	"learn":    learn,
 	"deaf":     deaf,
 	"begin":    begin,
+	"leave":    leave,
 	"die":      die,
 	"unheard":  unheard,
 	"repeat":   repeat,
@@ -136,6 +137,18 @@ func begin(ctx context.Context, _ []string) error {
 		return err
 	}
 	return hang(ctx)
+}
+
+// leave takes its time when it is told to end, and says a last word.
+func leave(ctx context.Context, _ []string) error {
+	if err := report(ctx, "started", "Working.", true); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	time.Sleep(500 * time.Millisecond) // as long as an end without it would take to be told
+	return report(ctx, "progress", "Half of it is done.", true)
 }
 
 // die ends as a process does that is killed.

@@ -18,6 +18,8 @@ type ending struct {
 	maxAttempts int
 	// seconds that an attempt may take; 0 are enough for all.
 	seconds int
+	// ofJobs says that a mode whose attempts are Workflows need not do so.
+	ofJobs bool
 	// meddle is what the client does once it has submitted.
 	meddle func(*testing.T, *client, uuid.UUID)
 
@@ -90,6 +92,11 @@ var endings = map[string]ending{
 		attempts: []attempt{{class: api.FailureClassCancelled, words: []string{"cancelled by ", cancelReason}}},
 		events:   []api.EventType{started},
 	},
+	"cancellation, and a last word": {
+		agent: []string{"leave"}, ofJobs: true, meddle: cancelRunning, status: api.TaskStatusCancelled,
+		attempts: []attempt{{class: api.FailureClassCancelled, words: []string{"cancelled by ", cancelReason}}},
+		events:   []api.EventType{started, progress},
+	},
 	"silent death by a signal": {
 		agent: []string{"die"}, status: api.TaskStatusFailed,
 		attempts: []attempt{{exit: new(137), class: api.FailureClassAgent, words: []string{
@@ -125,6 +132,9 @@ var endings = map[string]ending{
 func Run(t *testing.T, target Target) {
 	t.Helper()
 	for name, want := range endings {
+		if want.ofJobs && target.Kind != "Job" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := &client{Target: target}
