@@ -199,7 +199,7 @@ func (f *Finalizer) settle(ctx context.Context, task query.ListUnobservedRow, o 
 
 // reclaimSlots frees the slots of attempts that have ended.
 func (f *Finalizer) reclaimSlots(ctx context.Context) error {
-	state, err := f.slots.Snapshot(ctx)
+	leased, err := f.slots.Held(ctx)
 	if errors.Is(err, limiter.ErrRebuild) {
 		// Launch rebuilds with the next task. If none comes, nobody needs slots
 		// but those that wait: announceDue sees to them.
@@ -211,8 +211,8 @@ func (f *Finalizer) reclaimSlots(ctx context.Context) error {
 	var held []string
 	var tasks []uuid.UUID
 	var attempts []int16
-	for _, lease := range state.Held {
-		id, attempt, err := limiter.ParseAttemptID(lease.ID)
+	for _, lease := range leased {
+		id, attempt, err := limiter.ParseAttemptID(lease)
 		if err != nil {
 			continue
 		}
@@ -220,7 +220,7 @@ func (f *Finalizer) reclaimSlots(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		held, tasks = append(held, lease.ID), append(tasks, task)
+		held, tasks = append(held, lease), append(tasks, task)
 		attempts = append(attempts, int16(attempt)) //nolint:gosec // limiter.ParseAttemptID takes no more
 	}
 	ended, err := query.New(f.pool).ListEnded(ctx, held, tasks, attempts)
