@@ -22,6 +22,8 @@ const (
 	// relayBatch and relayBatches bound the events that one sweep publishes.
 	relayBatch   = 200
 	relayBatches = 10
+	// refusedAge is how long the sink may refuse an event before it is given up. Each sweep tries it again until then.
+	refusedAge = 10 * time.Minute
 	// sweepBatch bounds the tasks that are read at a time.
 	sweepBatch = 200
 	// undoBatch bounds the requests to undo that one sweep announces again.
@@ -53,14 +55,19 @@ func (f *Finalizer) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// relay publishes what was left in the outbox. An event that the sink does not take holds up no other; only if it takes
+// none of many is it away.
 func (f *Finalizer) relay(ctx context.Context) error {
+	var errs []error
 	for range relayBatches {
-		sent, err := f.outbox.Relay(ctx, relayBatch)
-		if err != nil || sent < relayBatch {
-			return err
+		relayed, err := f.outbox.Relay(ctx, relayBatch)
+		errs = append(errs, err, f.giveUp(ctx, relayed.Refused))
+		away := relayed.Sent+len(relayed.Refused) == 0
+		if relayed.Claimed < relayBatch || away || ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (f *Finalizer) resumeFinalizing(ctx context.Context) error {
