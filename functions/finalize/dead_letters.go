@@ -80,6 +80,7 @@ func (f *Finalizer) keep(ctx context.Context, e event.Event, letter query.Insert
 	for _, name := range []string{extensionDestination, extensionCode, extensionReason, event.ExtensionReplayOf} {
 		e.SetExtension(name, nil)
 	}
+	reduce(&e)
 	var err error
 	if letter.Event, err = json.Marshal(e); err == nil {
 		err = query.New(f.pool).InsertDeadLetter(ctx, letter)
