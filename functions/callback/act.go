@@ -271,7 +271,7 @@ func settled(steps []*step, is bool) []*step {
 func (w *work) take(ctx context.Context, s *step) error {
 	var after []manifest.Object
 	if w.request.Action == api.ActionVerbDelete {
-		if err := w.cluster.Remove(ctx, s.ref, false); err != nil {
+		if err := w.cluster.Remove(ctx, s.ref, kube.RemoveOptions{UID: s.uid}); err != nil {
 			return s.fail(err)
 		}
 	} else {

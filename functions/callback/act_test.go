@@ -288,7 +288,7 @@ func TestDependentsComeAfterWhatTheyNeed(t *testing.T) {
 		"versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}`,
 		definition.Name, group)
 	t.Cleanup(func() {
-		if err := c.admin.Remove(context.Background(), definition, false); err != nil {
+		if err := c.admin.Remove(context.Background(), definition, kube.RemoveOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -324,7 +324,7 @@ func TestNamespaceBeingDeleted(t *testing.T) {
 	held := strings.Replace(c.configMapText("held", "1"), `"name"`, `"finalizers": ["example.test/held"], "name"`, 1)
 	c.apply("somebody", held)
 	t.Cleanup(func() { c.apply("somebody", c.configMapText("held", "1")) }) // lets it go
-	if err := c.admin.Remove(c.context, namespace, false); err != nil {
+	if err := c.admin.Remove(c.context, namespace, kube.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	got := k.ask(t, actionBody("apply", "", c.configMapText("open-late", "1")))[0]
@@ -440,6 +440,42 @@ func TestChangesAreNoted(t *testing.T) {
 	wantProblem(t, status, data, problem.ErrConflict)
 }
 
+// What is of the same name as what was looked at, but was made since, is not deleted: nobody has decided on that.
+func TestDeleteOfAnotherOfItsName(t *testing.T) {
+	t.Parallel()
+	for name, which := range map[string]int{"before the dry run": 1, "after it": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t)
+			ref := c.configMap("open-a")
+			deletes := 0
+			proxy := c.proxy(func(r *http.Request) {
+				if r.Method != http.MethodDelete {
+					return
+				}
+				if deletes++; deletes != which {
+					return
+				}
+				if err := c.admin.Remove(t.Context(), ref, kube.RemoveOptions{}); err != nil {
+					t.Error(err)
+				}
+				c.collect(ref)
+				c.apply("somebody", c.configMapText("open-a", "another"))
+			})
+			a := setupArenaOn(t, c, "KUBECONFIG", proxy)
+			c.apply("somebody", c.configMapText("open-a", "1"))
+			k := a.acting(c, a.policy, ref)
+			got := k.ask(t, actionBody("delete", "", reference(ref)))
+			if got[0].Outcome != api.ActionOutcomeConflict {
+				t.Errorf("is %s: %s", got[0].Outcome, got[0].Error)
+			}
+			if live := c.live(ref); !strings.Contains(live, "another") {
+				t.Errorf("there is %q, want the other", live)
+			}
+		})
+	}
+}
+
 // What was there when the policy was asked, and so was not to be created, is not created when it goes meanwhile; nor is
 // another of its name changed.
 func TestApplyToWhatGoesMeanwhile(t *testing.T) {
@@ -457,7 +493,7 @@ func TestApplyToWhatGoesMeanwhile(t *testing.T) {
 				if patches++; patches != 2 { // after the dry run
 					return
 				}
-				if err := c.admin.Remove(t.Context(), ref, false); err != nil {
+				if err := c.admin.Remove(t.Context(), ref, kube.RemoveOptions{}); err != nil {
 					t.Error(err)
 				}
 				c.collect(ref)

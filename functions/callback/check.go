@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/graf-run/graf/shared/api"
+	"github.com/graf-run/graf/shared/kube"
 	"github.com/graf-run/graf/shared/manifest"
 	"github.com/graf-run/graf/shared/policy"
 )
@@ -107,7 +108,7 @@ func (w *work) present(s *step) {
 func (w *work) try(ctx context.Context, s *step) error {
 	var after []manifest.Object
 	if w.request.Action == api.ActionVerbDelete {
-		if err := w.cluster.Remove(ctx, s.ref, true); err != nil {
+		if err := w.cluster.Remove(ctx, s.ref, kube.RemoveOptions{UID: s.uid, DryRun: true}); err != nil {
 			return s.fail(err)
 		}
 	} else {

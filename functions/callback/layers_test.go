@@ -24,7 +24,7 @@ func (c *cluster) may(spec kube.RightsSpec, verb string, ref manifest.Ref, value
 	case policy.VerbGet:
 		_, err = client.Live(c.context, ref)
 	case policy.VerbDelete:
-		err = client.Remove(c.context, ref, true)
+		err = client.Remove(c.context, ref, kube.RemoveOptions{DryRun: true})
 	default:
 		_, err = client.Apply(c.context, content(c.t, c.configMapText(ref.Name, value)), kube.ApplyOptions{FieldManager: "test", Force: true, DryRun: true})
 	}

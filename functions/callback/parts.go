@@ -61,7 +61,7 @@ func (p *Parts) Offer(ctx context.Context, task, id uuid.UUID, asked []api.PartD
 	}
 	upload, err := p.store.Parts(ctx, row.ObjectKey, row.ContentType)
 	if err != nil {
-		return api.ArtifactParts{}, storage(err)
+		return api.ArtifactParts{}, p.storage(ctx, err)
 	}
 	for _, part := range upload.Stored {
 		answer.Stored = append(answer.Stored, api.StoredPart{PartNumber: part.Number, SizeBytes: part.Size, Sha256: part.SHA256})
@@ -81,7 +81,7 @@ func (p *Parts) Offer(ctx context.Context, task, id uuid.UUID, asked []api.PartD
 }
 
 // Complete puts an artifact together and checks it. It fails with problem.ErrNotFound, problem.ErrConflict if parts are
-// missing, the bytes are not what was announced or the task has ended, and problem.ErrUnavailable, after which the same may be tried again.
+// missing, the bytes are not what was announced, object storage refuses or the task has ended, and problem.ErrUnavailable, after which the same may be tried again.
 func (p *Parts) Complete(ctx context.Context, task, id uuid.UUID) (err error) {
 	ctx, span := telemetry.Start(ctx, "complete artifact")
 	defer telemetry.End(span, &err)
@@ -95,7 +95,7 @@ func (p *Parts) Complete(ctx context.Context, task, id uuid.UUID) (err error) {
 		return checked(row)
 	}
 	if err := p.store.Complete(ctx, row.ObjectKey, row.SizeBytes); err != nil {
-		return storage(err)
+		return p.storage(ctx, err)
 	}
 	return p.check(ctx, row)
 }
@@ -115,12 +115,12 @@ func (p *Parts) check(ctx context.Context, row query.Artifact) error {
 		status, reason = "rejected", wrong.Error()
 		p.log.WarnContext(ctx, "artifact rejected", "taskId", row.TaskID, "artifact", row.Name, "reason", reason)
 	case wrong != nil:
-		return storage(wrong)
+		return p.storage(ctx, wrong)
 	}
 	if err := query.New(p.pool).SettleArtifact(ctx, status, reason, row.ID); err != nil {
 		return fmt.Errorf("settle artifact %s: %w", row.ID, postgres.Classify(err))
 	}
-	return storage(wrong)
+	return p.storage(ctx, wrong)
 }
 
 // find reads an artifact. One that waits for its bytes after the end of its task, whose token is still known, is a
@@ -145,7 +145,7 @@ func checked(row query.Artifact) error {
 }
 
 // storage gives an error of object storage its kind.
-func storage(err error) error {
+func (p *Parts) storage(ctx context.Context, err error) error {
 	for is, detail := range map[error]string{
 		artifact.ErrMissing: "Nothing was uploaded.", artifact.ErrSizeMismatch: "The artifact has another size than announced.",
 		artifact.ErrDigestMismatch: "The artifact has another SHA-256 than announced.",
@@ -155,6 +155,10 @@ func storage(err error) error {
 		}
 	}
 	switch {
+	case errors.Is(err, artifact.ErrRefused): // The agent can do nothing about it, nor another try; an operator can.
+		p.log.WarnContext(ctx, "object storage refuses; does Graf have all permissions?", "error", err)
+		return problem.ErrConflict.
+			With("Object storage refuses this: nothing was uploaded, a part was replaced meanwhile, or Graf lacks a permission.").Because(err)
 	case errors.Is(err, artifact.ErrIncomplete):
 		return problem.ErrConflict.With("Parts are missing, or shorter than they must be; ask for the parts that are there.").Because(err)
 	case errors.Is(err, artifact.ErrUnavailable), errors.Is(err, artifact.ErrSlow):

@@ -12,6 +12,7 @@ import (
 	"github.com/graf-run/graf/shared/api"
 	"github.com/graf-run/graf/shared/artifact"
 	"github.com/graf-run/graf/shared/problem"
+	"github.com/graf-run/graf/shared/s3test"
 )
 
 // large is an artifact of two parts.
@@ -163,6 +164,21 @@ func TestPartsOfAnEndedTask(t *testing.T) {
 	}
 	if got := one[string](w, "SELECT string_agg(status, ' ' ORDER BY event_sequence) FROM codex_task_artifacts"); got != "verified pending" {
 		t.Errorf("the artifacts are %s", got)
+	}
+}
+
+func TestPartsWithoutListBucket(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "GRAF_S3_ENDPOINT", s3test.Unlisted(t))
+	k := w.running()
+	path := w.announced(k, 5, helloSHA256)
+	status, data := w.complete(k, path)
+	if p := wantProblem(t, status, data, problem.ErrConflict); !strings.Contains(p.Detail, "permission") {
+		t.Errorf("detail %q", p.Detail)
+	}
+	w.sendParts(k, path, "hello", 1)
+	if status, data := w.complete(k, path); status != http.StatusNoContent {
+		t.Errorf("status %d: %s", status, data)
 	}
 }
 

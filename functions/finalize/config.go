@@ -39,7 +39,8 @@ type Config struct {
 	LogMaxBytes int `env:"GRAF_LOG_MAX_BYTES" envDefault:"16777216"`
 	// LogTimeout bounds the reading of one log.
 	LogTimeout time.Duration `env:"GRAF_LOG_TIMEOUT" envDefault:"15s"`
-	// LogWait is how long a task's end waits for object storage, or the API server, to keep the log.
+	// LogWait is how long a task's end waits for object storage, or the API server, to keep the log; and for object
+	// storage that refuses to have an artifact checked.
 	LogWait time.Duration `env:"GRAF_LOG_WAIT" envDefault:"1m"`
 	// MaxResourceEvents bounds how often a task is told of changes of its
 	// resources and executions; 0 is never.

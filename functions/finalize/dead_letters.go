@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/graf-run/graf/shared/delivery"
 	"github.com/graf-run/graf/shared/event"
+	"github.com/graf-run/graf/shared/outbox"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
 	"github.com/graf-run/graf/shared/problem"
@@ -35,23 +37,50 @@ func (f *Finalizer) handleDeadLetter(w http.ResponseWriter, r *http.Request) {
 		problem.WriteDelivery(w, r, err)
 		return
 	}
-	letter := deadLetter(e)
-	if err := f.keep(r.Context(), e, letter); err != nil {
-		problem.WriteDelivery(w, r, fmt.Errorf("keep a dead letter: %w", err))
+	if err := f.bury(r.Context(), e, deadLetter(e)); err != nil {
+		problem.WriteDelivery(w, r, err)
 		return
 	}
-	f.log.ErrorContext(r.Context(), "dead letter", "id", letter.ID, "type", letter.Type, "subject", letter.Subject,
-		"destination", letter.Destination, "code", letter.ErrorCode, "error", letter.Error)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// keep stores a letter with its event as it is. Data that neither JSON nor
-// Postgres can hold, which may be why nobody took the event, is kept in base64:
-// sent again, the event is the same.
+// giveUp makes dead letters of events that the Broker itself has refused for so long that it will not take them any more.
+func (f *Finalizer) giveUp(ctx context.Context, refused []outbox.Refusal) error {
+	var errs []error
+	for _, r := range refused {
+		if time.Since(r.Since) < refusedAge {
+			continue
+		}
+		letter := deadLetter(r.Event)
+		letter.Destination, letter.Error = column(f.config.Sink.URL), clip(postgres.Text(r.Reason.Error()), maxReason)
+		letter.ErrorCode = new(int32(r.Reason.Status)) //nolint:gosec // an HTTP status
+		err := f.bury(ctx, r.Event, letter)
+		if err == nil {
+			err = f.outbox.Drop(ctx, r)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// bury keeps a letter and says so.
+func (f *Finalizer) bury(ctx context.Context, e event.Event, letter query.InsertDeadLetterParams) error {
+	if err := f.keep(ctx, e, letter); err != nil {
+		return fmt.Errorf("keep a dead letter: %w", err)
+	}
+	f.log.ErrorContext(ctx, "dead letter", "id", letter.ID, "type", letter.Type, "subject", letter.Subject,
+		"destination", letter.Destination, "code", letter.ErrorCode, "error", letter.Error)
+	return nil
+}
+
+// keep stores a letter with its event as it is, but for resources, which are reduced.
+// Data that neither JSON nor Postgres can hold, which may be why nobody took the
+// event, is kept in base64: sent again, the event is the same.
 func (f *Finalizer) keep(ctx context.Context, e event.Event, letter query.InsertDeadLetterParams) error {
 	for _, name := range []string{extensionDestination, extensionCode, extensionReason, event.ExtensionReplayOf} {
 		e.SetExtension(name, nil)
 	}
+	reduce(&e)
 	var err error
 	if letter.Event, err = json.Marshal(e); err == nil {
 		err = query.New(f.pool).InsertDeadLetter(ctx, letter)

@@ -114,7 +114,7 @@ func TestSweepWhileStorageIsAway(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	t.Cleanup(away.Close)
-	f.artifacts = storageAt(t, away.URL)
+	f.artifacts = storageAt(t, away.URL, f.bucket)
 	for range 3 {
 		task := tasktest.Running(t, f.pool, tasktest.Task{})
 		f.upload(t, task.ID, "a.txt", []byte("a"), nil)
@@ -162,7 +162,7 @@ func TestSweepWhileStorageHangs(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	t.Cleanup(hanging.Close)
-	f.artifacts = storageAt(t, hanging.URL)
+	f.artifacts = storageAt(t, hanging.URL, f.bucket)
 	task := tasktest.Running(t, f.pool, tasktest.Task{})
 	f.upload(t, task.ID, "a.txt", []byte("a"), nil)
 	f.cluster.executions = append(f.cluster.executions, observe(task, kube.PhaseSucceeded))

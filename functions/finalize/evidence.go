@@ -209,6 +209,7 @@ func parse(stored json.RawMessage, salt []byte) ([]manifest.Object, error) {
 
 // settleArtifacts checks what was uploaded against what was announced. An
 // object store that is away, or slow, is an error: the end waits until it is back.
+// For one that refuses, it waits for LogWait: somebody may mend that.
 func (f *Finalizer) settleArtifacts(ctx context.Context, q *query.Queries, task query.Task) error {
 	pending, err := q.ListPendingArtifacts(ctx, task.ID)
 	if err != nil {
@@ -217,8 +218,12 @@ func (f *Finalizer) settleArtifacts(ctx context.Context, q *query.Queries, task 
 	for _, a := range pending {
 		status, reason := "verified", ""
 		err := f.verify(ctx, a)
+		refused := errors.Is(err, artifact.ErrRefused) && f.waited(task)
+		if refused {
+			err = fmt.Errorf("could not be checked: %w", err)
+		}
 		switch {
-		case rejects(a, err):
+		case refused, rejects(a, err):
 			status, reason = "rejected", err.Error()
 			f.log.WarnContext(ctx, "artifact rejected", "task", task.ID, "artifact", a.Name, "reason", reason)
 		case err != nil:

@@ -20,6 +20,7 @@ func TestWhatRejectsAnArtifact(t *testing.T) {
 		{artifact.ErrMissing, 1, true},
 		{artifact.ErrSizeMismatch, 1, true},
 		{artifact.ErrDigestMismatch, 1, true},
+		{artifact.ErrRefused, 1, false},
 		{artifact.ErrUnavailable, 1, false},
 		{artifact.ErrUnavailable, artifact.UploadPartSize + 1, false},
 		{artifact.ErrSlow, 1, false},

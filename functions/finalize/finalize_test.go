@@ -368,14 +368,15 @@ func (f *fixture) upload(t *testing.T, task uuid.UUID, name string, announced, u
 // storageAway is an object store that refuses connections.
 func storageAway(t *testing.T) *artifact.Store {
 	t.Helper()
-	return storageAt(t, "http://127.0.0.1:1")
+	nowhere := &s3test.Bucket{Name: "graf", Region: "us-east-1", AccessKeyID: "a", SecretAccessKey: "bbbbbbbb"}
+	return storageAt(t, "http://127.0.0.1:1", nowhere)
 }
 
-func storageAt(t *testing.T, url string) *artifact.Store {
+func storageAt(t *testing.T, url string, bucket *s3test.Bucket) *artifact.Store {
 	t.Helper()
 	store, err := artifact.New(artifact.Config{
-		Endpoint: url, Bucket: "graf", Region: "us-east-1", AccessKeyID: "a", SecretAccessKey: "bbbbbbbb",
-		MaxBytes: 1, UploadExpiry: time.Minute, DownloadExpiry: time.Minute,
+		Endpoint: url, Bucket: bucket.Name, Region: bucket.Region, AccessKeyID: bucket.AccessKeyID,
+		SecretAccessKey: bucket.SecretAccessKey, MaxBytes: 1 << 20, UploadExpiry: time.Minute, DownloadExpiry: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -406,6 +407,38 @@ func TestStorageAway(t *testing.T) {
 	}
 	if status := tasktest.Get(t, f.pool, task.ID).Status; status != "succeeded" {
 		t.Errorf("task is %s after the sweep, want succeeded", status)
+	}
+}
+
+// Who may not list a bucket of AWS is told of what is missing that it is forbidden. The end waits for that to be mended,
+// but not for ever.
+func TestStorageRefuses(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.config.LogWait = time.Minute
+	f.artifacts = storageAt(t, s3test.Unlisted(t), f.bucket)
+	task := tasktest.Running(t, f.pool, tasktest.Task{})
+	there := f.upload(t, task.ID, "a.txt", []byte("a"), []byte("a"))
+	missing := f.upload(t, task.ID, "b.txt", []byte("b"), nil)
+	if err := f.Finalize(t.Context(), observe(task, kube.PhaseSucceeded)); !errors.Is(err, artifact.ErrRefused) {
+		t.Fatalf("got %v, want %v", err, artifact.ErrRefused)
+	}
+	if status := tasktest.Get(t, f.pool, task.ID).Status; status != "finalizing" {
+		t.Fatalf("task is %s, want finalizing", status)
+	}
+	f.cluster.executions = []kube.Observation{observe(task, kube.PhaseSucceeded)}
+	tasktest.Exec(t, f.pool, `UPDATE codex_tasks SET finalizing_at = now() - interval '61 seconds' WHERE id = $1`, task.ID)
+	if err := f.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status := tasktest.Get(t, f.pool, task.ID).Status; status != "succeeded" {
+		t.Errorf("task is %s after the sweep, want succeeded", status)
+	}
+	for id, want := range map[uuid.UUID]string{there: "verified: ", missing: "rejected: could not be checked: look up "} {
+		got := tasktest.Scan[string](t, f.pool, `SELECT concat(status, ': ', status_reason) FROM codex_task_artifacts WHERE id = $1`, id)
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("artifact is %q, want %q", got, want)
+		}
 	}
 }
 
@@ -539,9 +572,9 @@ func TestSweepReclaimsSlots(t *testing.T) {
 	if err := f.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	state, err := f.slots.Snapshot(t.Context())
-	if err != nil || len(state.Held) != 1 || state.Held[0].ID != limiter.AttemptID(running.ID.String(), 1) {
-		t.Errorf("held %v (%v), want the running task's slot alone", state.Held, err)
+	held, err := f.slots.Held(t.Context())
+	if want := []string{limiter.AttemptID(running.ID.String(), 1)}; err != nil || !slices.Equal(held, want) {
+		t.Errorf("held %v (%v), want the running task's slot alone", held, err)
 	}
 }
 

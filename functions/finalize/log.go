@@ -45,17 +45,21 @@ func newLogCopier() *logCopier { return &logCopier{slots: make(chan struct{}, lo
 // there is no log to be had, the task ends without, and finalize's own log says why.
 func (f *Finalizer) keepLog(ctx context.Context, task query.Task, execution kube.Execution) error {
 	err := f.copyLog(ctx, task, execution)
-	waited := task.FinalizingAt != nil && time.Since(*task.FinalizingAt) > f.config.LogWait
 	switch {
 	case err == nil:
 		return nil
-	case (errors.Is(err, artifact.ErrUnavailable) || errors.Is(err, kube.ErrUnavailable)) && !waited:
+	case (errors.Is(err, artifact.ErrUnavailable) || errors.Is(err, kube.ErrUnavailable)) && !f.waited(task):
 		return fmt.Errorf("keep the log: %w", err)
 	case errors.Is(err, errLogState):
 		return err
 	}
 	f.log.WarnContext(ctx, "the log of an attempt is not kept", "task", task.ID, "attempt", task.Attempt, "error", err)
 	return nil
+}
+
+// waited tells whether the end of a task has waited for LogWait.
+func (f *Finalizer) waited(task query.Task) bool {
+	return task.FinalizingAt != nil && time.Since(*task.FinalizingAt) > f.config.LogWait
 }
 
 // keepStoppingLog stores the log of an execution whose pods are being ended because of its deadline or its deletion:

@@ -248,7 +248,7 @@ func TestLogWhileStorageIsAway(t *testing.T) {
 	}))
 	t.Cleanup(away.Close)
 	working := f.artifacts
-	f.artifacts = storageAt(t, away.URL)
+	f.artifacts = storageAt(t, away.URL, f.bucket)
 	waiting, first, second := tasktest.Running(t, f.pool, tasktest.Task{}), tasktest.Running(t, f.pool, tasktest.Task{}), tasktest.Running(t, f.pool, tasktest.Task{})
 	for _, task := range []query.Task{waiting, first, second} {
 		if err := f.Finalize(t.Context(), observe(task, kube.PhaseSucceeded)); !errors.Is(err, artifact.ErrUnavailable) {

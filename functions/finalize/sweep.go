@@ -22,6 +22,8 @@ const (
 	// relayBatch and relayBatches bound the events that one sweep publishes.
 	relayBatch   = 200
 	relayBatches = 10
+	// refusedAge is how long the sink may refuse an event before it is given up. Each sweep tries it again until then.
+	refusedAge = 10 * time.Minute
 	// sweepBatch bounds the tasks that are read at a time.
 	sweepBatch = 200
 	// undoBatch bounds the requests to undo that one sweep announces again.
@@ -53,14 +55,19 @@ func (f *Finalizer) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// relay publishes what was left in the outbox. An event that the sink does not take holds up no other; only if it takes
+// none of many is it away.
 func (f *Finalizer) relay(ctx context.Context) error {
+	var errs []error
 	for range relayBatches {
-		sent, err := f.outbox.Relay(ctx, relayBatch)
-		if err != nil || sent < relayBatch {
-			return err
+		relayed, err := f.outbox.Relay(ctx, relayBatch)
+		errs = append(errs, err, f.giveUp(ctx, relayed.Refused))
+		away := relayed.Sent+len(relayed.Refused) == 0
+		if relayed.Claimed < relayBatch || away || ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (f *Finalizer) resumeFinalizing(ctx context.Context) error {
@@ -199,7 +206,7 @@ func (f *Finalizer) settle(ctx context.Context, task query.ListUnobservedRow, o 
 
 // reclaimSlots frees the slots of attempts that have ended.
 func (f *Finalizer) reclaimSlots(ctx context.Context) error {
-	state, err := f.slots.Snapshot(ctx)
+	leased, err := f.slots.Held(ctx)
 	if errors.Is(err, limiter.ErrRebuild) {
 		// Launch rebuilds with the next task. If none comes, nobody needs slots
 		// but those that wait: announceDue sees to them.
@@ -211,8 +218,8 @@ func (f *Finalizer) reclaimSlots(ctx context.Context) error {
 	var held []string
 	var tasks []uuid.UUID
 	var attempts []int16
-	for _, lease := range state.Held {
-		id, attempt, err := limiter.ParseAttemptID(lease.ID)
+	for _, lease := range leased {
+		id, attempt, err := limiter.ParseAttemptID(lease)
 		if err != nil {
 			continue
 		}
@@ -220,7 +227,7 @@ func (f *Finalizer) reclaimSlots(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		held, tasks = append(held, lease.ID), append(tasks, task)
+		held, tasks = append(held, lease), append(tasks, task)
 		attempts = append(attempts, int16(attempt)) //nolint:gosec // limiter.ParseAttemptID takes no more
 	}
 	ended, err := query.New(f.pool).ListEnded(ctx, held, tasks, attempts)

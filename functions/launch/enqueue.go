@@ -99,7 +99,7 @@ func (l *Launcher) catchDue(ctx context.Context) error {
 }
 
 // catchItem takes up one item. It leaves the bucket once its task neither waits
-// nor is being launched; until then it comes due again.
+// nor is being launched, or is none; until then it comes due again.
 func (l *Launcher) catchItem(ctx context.Context, item retry.Item) error {
 	id, attempt, err := limiter.ParseAttemptID(item.ID)
 	if err != nil {
@@ -110,12 +110,13 @@ func (l *Launcher) catchItem(ctx context.Context, item retry.Item) error {
 		return fmt.Errorf("retry bucket: %q is not a task: %w", id, err)
 	}
 	task, err := query.New(l.pool).GetTask(ctx, taskID)
-	if err != nil {
+	unknown := errors.Is(err, pgx.ErrNoRows) // Redis has outlived the database, which was restored.
+	if err != nil && !unknown {
 		return fmt.Errorf("read task %s: %w", taskID, err)
 	}
 	settled := (task.Status != "queued" || int(task.Attempt)+1 != attempt) &&
 		(task.Status != "launching" || int(task.Attempt) != attempt)
-	if settled {
+	if unknown || settled {
 		_, err := l.bucket.Done(ctx, item.ID)
 		return err
 	}

@@ -2,8 +2,12 @@ package launch
 
 import (
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/graf-run/graf/shared/limiter"
+	"github.com/graf-run/graf/shared/retry"
 	"github.com/graf-run/graf/shared/tasktest"
 )
 
@@ -21,6 +25,22 @@ func TestLateDuplicateKeepsTheWait(t *testing.T) {
 		t.Errorf("task is %s, want queued", status)
 	}
 	if waits, err := f.bucket.Done(t.Context(), limiter.AttemptID(task.ID.String(), 1)); !waits || err != nil {
+		t.Errorf("it waits in the retry bucket: %t, %v", waits, err)
+	}
+}
+
+// A database that was restored from a backup does not know what Redis has kept: that is dropped, and fails no delivery.
+func TestCatchDropsATaskThatIsUnknown(t *testing.T) {
+	t.Parallel()
+	f := setup(t, limiter.SlotsConfig{})
+	item := retry.Item{ID: limiter.AttemptID(uuid.Must(uuid.NewV7()).String(), 1), Due: time.Now().Add(-time.Second)}
+	if n, err := f.bucket.Restore(t.Context(), item); n != 1 || err != nil {
+		t.Fatalf("Restore = %d, %v", n, err)
+	}
+	if err := f.Catch(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if waits, err := f.bucket.Done(t.Context(), item.ID); waits || err != nil {
 		t.Errorf("it waits in the retry bucket: %t, %v", waits, err)
 	}
 }

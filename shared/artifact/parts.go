@@ -121,17 +121,22 @@ func (s *Store) PresignPart(ctx context.Context, upload PartUpload, part Part) (
 }
 
 // Complete makes the object out of its parts, all of which must be there; an object that is there already, with the
-// size that was announced, is left as it is. It fails with ErrIncomplete, ErrMissing if nothing was uploaded, or
-// ErrUnavailable. What the object's bytes are, Verify checks.
+// size that was announced, is left as it is. It fails with ErrIncomplete, ErrMissing if nothing was uploaded, ErrRefused
+// or ErrUnavailable. What the object's bytes are, Verify checks.
 func (s *Store) Complete(ctx context.Context, key string, size int64) error {
 	object, err := s.client.StatObject(ctx, s.config.Bucket, key, minio.StatObjectOptions{})
 	if err == nil && object.Size == size {
 		return nil
 	}
-	if err = storeError("look up", key, err); err != nil && !errors.Is(err, ErrMissing) {
-		return err
+	looked := storeError("look up", key, err)
+	refused := errors.Is(looked, ErrRefused) // perhaps because it is not there yet
+	if looked != nil && !refused && !errors.Is(looked, ErrMissing) {
+		return looked
 	}
 	upload, err := s.underWay(ctx, key)
+	if refused && errors.Is(err, ErrMissing) {
+		return looked
+	}
 	if err != nil {
 		return err
 	}

@@ -129,6 +129,39 @@ func TestAbortUploads(t *testing.T) {
 	}
 }
 
+// AWS does not tell what is missing from what is forbidden to who may not list the bucket: an upload in parts is put
+// together all the same, and nothing is taken for missing that may be there.
+func TestPartsWithoutListBucket(t *testing.T) {
+	t.Parallel()
+	config := newConfig(s3test.New(t))
+	config.Endpoint = s3test.Unlisted(t)
+	store, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, content := Key("task", "parts"), "a short one"
+	for name, check := range map[string]func() error{
+		"Verify":   func() error { return store.Verify(t.Context(), key, int64(len(content)), sumOf(content)) },
+		"Complete": func() error { return store.Complete(t.Context(), key, int64(len(content))) },
+	} {
+		if err := check(); !errors.Is(err, ErrRefused) || errors.Is(err, ErrMissing) || errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s of nothing: %v, want ErrRefused", name, err)
+		}
+	}
+	part, bytes := partOf(content, 1)
+	if status := sendPart(t, store, key, part, bytes); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	for range 2 {
+		if err := store.Complete(t.Context(), key, int64(len(content))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Verify(t.Context(), key, int64(len(content)), sumOf(content)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPartsWhileTheStoreIsAway(t *testing.T) {
 	t.Parallel()
 	config := newConfig(s3test.New(t))

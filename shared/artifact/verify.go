@@ -23,6 +23,9 @@ var (
 	ErrSlow = errors.New("the artifact could not be read in time to check its sha256")
 	// ErrUnavailable says that object storage did not answer, or with a fault of its own.
 	ErrUnavailable = errors.New("object storage is away")
+	// ErrRefused says that object storage does not do what it was asked to, which is no fault of its own: Graf lacks a
+	// permission, as a rule. Without s3:ListBucket, AWS refuses to look up what is not there.
+	ErrRefused = errors.New("object storage refuses")
 )
 
 // Verify checks that an upload has the announced size and SHA-256 (in hexadecimal). It takes the store's own checksum
@@ -90,5 +93,5 @@ func storeError(verb, key string, err error) error {
 	case code < http.StatusBadRequest || code >= http.StatusInternalServerError || code == http.StatusTooManyRequests:
 		return fmt.Errorf("%s %s: %w: %w", verb, key, ErrUnavailable, err)
 	}
-	return fmt.Errorf("%s %s in object storage: %w", verb, key, err)
+	return fmt.Errorf("%s %s: %w: %w", verb, key, ErrRefused, err)
 }

@@ -95,8 +95,16 @@ func isOfAnother(err error) bool {
 		slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
+// RemoveOptions say how a resource is deleted.
+type RemoveOptions struct {
+	// UID is that of the resource to be deleted: another of its name is ErrConflict, and stays. "" is whichever there is.
+	UID types.UID
+	// DryRun has the API server do all but delete it.
+	DryRun bool
+}
+
 // Remove deletes one resource in the foreground: what it owns goes first. One that is not there is no error.
-func (c *Client) Remove(ctx context.Context, ref manifest.Ref, dry bool) error {
+func (c *Client) Remove(ctx context.Context, ref manifest.Ref, options RemoveOptions) error {
 	client, err := c.object(ctx, ref)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -105,7 +113,11 @@ func (c *Client) Remove(ctx context.Context, ref manifest.Ref, dry bool) error {
 		return fmt.Errorf("delete %s: %w", ref, err)
 	}
 	foreground := metav1.DeletePropagationForeground
-	err = client.Delete(ctx, ref.Name, metav1.DeleteOptions{PropagationPolicy: &foreground, DryRun: dryRun(dry)})
+	how := metav1.DeleteOptions{PropagationPolicy: &foreground, DryRun: dryRun(options.DryRun)}
+	if options.UID != "" {
+		how.Preconditions = metav1.NewUIDPreconditions(string(options.UID))
+	}
+	err = client.Delete(ctx, ref.Name, how)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -181,10 +181,14 @@ func TestRemove(t *testing.T) {
 	cluster := kubetest.Open(t)
 	client, ref := cluster.Client(t), configMapRef(cluster)
 	made := create(t, cluster, configMaps, configMapText)
-	if err := client.Remove(t.Context(), ref, true); err != nil || colour(t, cluster) != "blue" {
+	if err := client.Remove(t.Context(), ref, kube.RemoveOptions{DryRun: true}); err != nil || colour(t, cluster) != "blue" {
 		t.Fatalf("dry run: %v, %s", err, colour(t, cluster))
 	}
-	if err := client.Remove(t.Context(), ref, false); err != nil {
+	err := client.Remove(t.Context(), ref, kube.RemoveOptions{UID: "of one that was there before"})
+	if !errors.Is(err, kube.ErrConflict) || colour(t, cluster) != "blue" {
+		t.Fatalf("another of its name: %v, %s", err, colour(t, cluster))
+	}
+	if err := client.Remove(t.Context(), ref, kube.RemoveOptions{UID: made.GetUID()}); err != nil {
 		t.Fatal(err)
 	}
 	// The garbage collector, which is not here, would remove the finalizer once nothing is owned.
@@ -197,11 +201,11 @@ func TestRemove(t *testing.T) {
 		"namespace": {APIVersion: "v1", Kind: "ConfigMap", Namespace: "none", Name: "none"},
 		"kind":      {APIVersion: "v1", Kind: "Unicorn", Namespace: cluster.Namespace, Name: "none"},
 	} {
-		if err := client.Remove(t.Context(), absent, false); err != nil {
+		if err := client.Remove(t.Context(), absent, kube.RemoveOptions{}); err != nil {
 			t.Errorf("absent %s: %v", name, err)
 		}
 	}
-	if err := client.Remove(t.Context(), manifest.Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: cluster.Namespace}, false); !errors.Is(err, kube.ErrInvalid) {
+	if err := client.Remove(t.Context(), manifest.Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: cluster.Namespace}, kube.RemoveOptions{}); !errors.Is(err, kube.ErrInvalid) {
 		t.Errorf("without a name: %v", err)
 	}
 }

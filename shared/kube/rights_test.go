@@ -114,7 +114,7 @@ func TestGrantedRightsAndNoOthers(t *testing.T) {
 		"another cluster's":    {read(at(widgets.APIVersion, "Widget", "", "other", "")), kube.ErrForbidden},
 		"a kind without verbs": {read(at("v1", "Secret", ns, "", "")), kube.ErrForbidden},
 		"delete the one": {func() error {
-			return as.Remove(t.Context(), manifest.Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: ns, Name: "settings"}, false)
+			return as.Remove(t.Context(), manifest.Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: ns, Name: "settings"}, kube.RemoveOptions{})
 		}, kube.ErrForbidden},
 		"grant itself more": {func() error {
 			return as.Grant(t.Context(), kube.RightsSpec{TaskID: "t", Attempt: 1, Namespace: ns,

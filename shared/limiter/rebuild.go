@@ -1,13 +1,9 @@
 package limiter
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
 )
 
@@ -18,7 +14,7 @@ const (
 	installMost = 1000
 )
 
-// State is everything that Slots holds.
+// State is everything that Slots holds, as the database knows it: what Rebuild puts back.
 type State struct {
 	Held    []Lease
 	Waiting []Task
@@ -93,59 +89,4 @@ func (s State) installArgs() ([]any, error) {
 		args = append(args, task.ID, task.order(), task.group(), 0)
 	}
 	return args, nil
-}
-
-// Snapshot lists who holds a slot, by the end of its lease, and who waits, in order; for a sweeper that compares it
-// with the database.
-func (s *Slots) Snapshot(ctx context.Context) (State, error) {
-	reply, err := s.run(ctx, snapshotScript).Slice()
-	if err != nil {
-		return State{}, slotsError("snapshot", err)
-	}
-	tasks, leases, err := pairs(reply)
-	if err != nil {
-		return State{}, fmt.Errorf("slots: snapshot: %w", err)
-	}
-	var state State
-	for id, record := range tasks {
-		task, err := parseTask(id, record)
-		if err != nil {
-			return State{}, fmt.Errorf("slots: snapshot: %w", err)
-		}
-		end, held := leases[id]
-		if !held {
-			state.Waiting = append(state.Waiting, task)
-			continue
-		}
-		ms, err := strconv.ParseFloat(end, 64)
-		if err != nil {
-			return State{}, fmt.Errorf("slots: snapshot: lease of %s: %w", id, err)
-		}
-		state.Held = append(state.Held, Lease{Task: task, Until: time.UnixMilli(int64(ms)).UTC()})
-	}
-	slices.SortFunc(state.Held, func(a, b Lease) int {
-		return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.ID, b.ID))
-	})
-	slices.SortFunc(state.Waiting, func(a, b Task) int {
-		return cmp.Or(cmp.Compare(a.order(), b.order()), cmp.Compare(a.ID, b.ID))
-	})
-	return state, nil
-}
-
-// pairs turns snapshotScript's two flat lists into maps.
-func pairs(reply []any) (tasks, leases map[string]string, err error) {
-	maps := [2]map[string]string{{}, {}}
-	if len(reply) != len(maps) {
-		return nil, nil, errors.New("unexpected reply")
-	}
-	for i := range maps {
-		flat, ok := reply[i].([]any)
-		if !ok || len(flat)%2 != 0 {
-			return nil, nil, errors.New("unexpected reply")
-		}
-		for j := 0; j < len(flat); j += 2 {
-			maps[i][fmt.Sprint(flat[j])] = fmt.Sprint(flat[j+1])
-		}
-	}
-	return maps[0], maps[1], nil
 }

@@ -18,14 +18,14 @@ func TestEverythingRefusesUntilRebuilt(t *testing.T) {
 	wantAdmitted(t, slots, "t1", "t2")
 	wipe(t, slots)
 	for name, call := range map[string]func() error{
-		"Enqueue":  func() error { return slots.Enqueue(t.Context(), task(4, "a")) },
-		"Admit":    func() error { _, err := slots.Admit(t.Context(), 1); return err },
-		"Both":     func() error { _, err := slots.EnqueueAndAdmit(t.Context(), task(4, "a"), 1); return err },
-		"Extend":   func() error { return slots.Extend(t.Context(), "t1", clock.in(time.Hour)) },
-		"Release":  func() error { _, err := slots.Release(t.Context(), "t1"); return err },
-		"Remove":   func() error { _, err := slots.Remove(t.Context(), "t3"); return err },
-		"Snapshot": func() error { _, err := slots.Snapshot(t.Context()); return err },
-		"Count":    func() error { _, _, err := slots.Count(t.Context()); return err },
+		"Enqueue": func() error { return slots.Enqueue(t.Context(), task(4, "a")) },
+		"Admit":   func() error { _, err := slots.Admit(t.Context(), 1); return err },
+		"Both":    func() error { _, err := slots.EnqueueAndAdmit(t.Context(), task(4, "a"), 1); return err },
+		"Extend":  func() error { return slots.Extend(t.Context(), "t1", clock.in(time.Hour)) },
+		"Release": func() error { _, err := slots.Release(t.Context(), "t1"); return err },
+		"Remove":  func() error { _, err := slots.Remove(t.Context(), "t3"); return err },
+		"Held":    func() error { _, err := slots.Held(t.Context()); return err },
+		"Count":   func() error { _, _, err := slots.Count(t.Context()); return err },
 	} {
 		if err := call(); !errors.Is(err, ErrRebuild) {
 			t.Errorf("%s: %v, want ErrRebuild", name, err)
@@ -138,7 +138,7 @@ func TestAnotherServerNeedsRebuild(t *testing.T) {
 	wantCount(t, slots, 0, 0)
 }
 
-func TestSnapshotIsWhatRebuildTakes(t *testing.T) {
+func TestRebuildPutsBackWhatThereWas(t *testing.T) {
 	t.Parallel()
 	slots, clock := newSlots(t, SlotsConfig{Global: 2})
 	tasks := []Task{task(1, "a", "x", "y"), task(2, "b"), task(3, "a"), task(4, "c", "z")}
@@ -148,18 +148,48 @@ func TestSnapshotIsWhatRebuildTakes(t *testing.T) {
 	if err := slots.Extend(t.Context(), "t4", clock.in(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	before, err := slots.Snapshot(t.Context())
-	if err != nil {
+	before := stored(t, slots)
+	wipe(t, slots)
+	rebuild(t, slots, State{
+		Held:    []Lease{{Task: tasks[3], Until: clock.in(time.Hour)}, {Task: tasks[0], Until: clock.in(time.Minute)}},
+		Waiting: tasks[1:3],
+	})
+	if after := stored(t, slots); !reflect.DeepEqual(before, after) {
+		t.Errorf("Redis has %v; before the wipe it had %v", after, before)
+	}
+}
+
+// stored is all that slots have in Redis.
+func stored(t *testing.T, slots *Slots) []any {
+	t.Helper()
+	client := slots.redis.(*redis.Client)
+	tasks, err := client.HGetAll(t.Context(), slots.keys[1]).Result()
+	usage, usageErr := client.HGetAll(t.Context(), slots.keys[5]).Result()
+	all := []any{tasks, usage}
+	for _, key := range slots.keys[2:5] {
+		set, setErr := client.ZRangeWithScores(t.Context(), key, 0, -1).Result()
+		all, err = append(all, set), errors.Join(err, setErr)
+	}
+	if err := errors.Join(err, usageErr); err != nil {
 		t.Fatal(err)
 	}
-	ids := []string{before.Held[0].ID, before.Held[1].ID, before.Waiting[0].ID, before.Waiting[1].ID}
-	if !slices.Equal(ids, []string{"t1", "t4", "t2", "t3"}) || !before.Held[1].Until.Equal(clock.in(time.Hour)) {
-		t.Errorf("Snapshot() = %+v", before)
+	return all
+}
+
+// The sweep asks each tick: what that costs Redis, which does nothing else meanwhile, must not grow with those that wait.
+func TestHeldLooksAtNoneThatWaits(t *testing.T) {
+	t.Parallel()
+	slots, clock := newSlots(t, SlotsConfig{Global: 2})
+	enqueue(t, slots, task(1, "a"), task(2, "b"), task(3, "a"))
+	wantAdmitted(t, slots, "t1", "t2")
+	if err := slots.Extend(t.Context(), "t1", clock.in(time.Hour)); err != nil {
+		t.Fatal(err)
 	}
-	wipe(t, slots)
-	rebuild(t, slots, before)
-	after, err := slots.Snapshot(t.Context())
-	if err != nil || !reflect.DeepEqual(before, after) {
-		t.Errorf("Snapshot() = %+v, %v; before the wipe it was %+v", after, err, before)
+	// Without what is known of each task; a look at it would find nothing.
+	if err := slots.redis.(*redis.Client).Del(t.Context(), slots.keys[1:4]...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := slots.Held(t.Context()); err != nil || !slices.Equal(held, []string{"t2", "t1"}) {
+		t.Errorf("Held() = %v, %v; want the slots by the end of their leases", held, err)
 	}
 }

@@ -138,6 +138,12 @@ func (s *Slots) Count(ctx context.Context) (held, waiting int, err error) {
 	return int(counts[0]), int(counts[1]), nil
 }
 
+// Held lists who holds a slot, by the end of its lease; for a sweeper that compares it with the database.
+func (s *Slots) Held(ctx context.Context) ([]string, error) {
+	ids, err := s.run(ctx, heldScript).StringSlice()
+	return ids, slotsError("list who holds one", err)
+}
+
 func (s *Slots) run(ctx context.Context, script *redis.Script, args ...any) *redis.Cmd {
 	return script.Run(ctx, s.redis, s.keys, append([]any{micros(s.config.Clock) / 1000}, args...)...)
 }

@@ -156,12 +156,10 @@ unwait(group, group .. '\30' .. order .. '\30' .. ARGV[2])
 return 1
 `)
 
-// snapshotScript lists everything. KEYS as in slotsPrelude.
+// heldScript lists who holds a slot, and looks at none of those that wait, who may be many. KEYS as in slotsPrelude.
 //
-// Returns {{id, record, …}, {id, end of lease (ms), …}}, or the error REBUILD.
-var snapshotScript = redis.NewScript(slotsGuard + `
-return {redis.call('HGETALL', TASKS), redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')}
-`)
+// Returns the ids by the end of their leases, or the error REBUILD.
+var heldScript = redis.NewScript(slotsGuard + `return redis.call('ZRANGE', LEASES, 0, -1)`)
 
 // countScript counts. KEYS as in slotsPrelude. Returns {held, waiting}, or the error REBUILD.
 var countScript = redis.NewScript(slotsGuard + `return {redis.call('ZCARD', LEASES), redis.call('ZCARD', WAITING)}`)

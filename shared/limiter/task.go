@@ -13,11 +13,8 @@ const (
 	maxPriority   = 9
 	maxNamespaces = 50
 	maxNameBytes  = 253
-	// Separators inside what Redis stores; names may not contain control characters.
-	fieldSeparator = "\x1e"
+	// groupSeparator is inside what Redis stores; names may not contain control characters.
 	groupSeparator = "\x1f"
-	// orderDigits is the width of an order: one digit of inverted priority, then milliseconds since the epoch.
-	orderDigits = 15
 )
 
 // Task is what Slots knows of a task.
@@ -88,7 +85,7 @@ func validName(name string) error {
 	return nil
 }
 
-// order sorts tasks as text and as a number: priority first, then age in milliseconds.
+// order sorts tasks as text and as a number, of 15 digits: priority first, inverted, then age in milliseconds.
 func (t Task) order() string {
 	return fmt.Sprintf("%d%014d", maxPriority-t.Priority, t.CreatedAt.UnixMilli())
 }
@@ -97,19 +94,4 @@ func (t Task) order() string {
 func (t Task) group() string {
 	namespaces := slices.Compact(slices.Sorted(slices.Values(t.Namespaces)))
 	return strings.Join(append([]string{t.Caller}, namespaces...), groupSeparator)
-}
-
-// parseTask is the inverse of order and group.
-func parseTask(id, record string) (Task, error) {
-	order, group, found := strings.Cut(record, fieldSeparator)
-	ms, err := strconv.ParseInt(order, 10, 64)
-	if !found || len(order) != orderDigits || err != nil {
-		return Task{}, fmt.Errorf("task %s has the malformed record %q", id, record)
-	}
-	const perPriority = 100_000_000_000_000
-	names := strings.Split(group, groupSeparator)
-	return Task{
-		ID: id, Caller: names[0], Namespaces: names[1:],
-		Priority: maxPriority - int(ms/perPriority), CreatedAt: time.UnixMilli(ms % perPriority).UTC(),
-	}, nil
 }

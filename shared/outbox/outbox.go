@@ -21,6 +21,7 @@ import (
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/postgres"
 	"github.com/graf-run/graf/shared/postgres/query"
+	"github.com/graf-run/graf/shared/sink"
 )
 
 // claim is how long the writer of a row has to publish it before the sweep may.
@@ -120,14 +121,32 @@ func (t *Tx) runAfter(ctx context.Context) {
 	}
 }
 
+// Relayed is what became of the events that one Relay took up.
+type Relayed struct {
+	// Claimed is how many it took up, of which Sent is how many it published.
+	Claimed, Sent int
+	// Refused are those that the sink does not take as they are: for them, it is not to be waited for. They are left in
+	// the outbox until Drop.
+	Refused []Refusal
+}
+
+// Refusal is an event that the sink refuses.
+type Refusal struct {
+	ID    int64
+	Event event.Event
+	// Since is when the event was announced.
+	Since  time.Time
+	Reason *sink.RefusedError
+}
+
 // Relay publishes up to limit events that their writers left behind, the oldest
-// first, and tells how many it published. An event that the sink does not take
-// does not hold up the others; it is left for a later Relay, and the error is
+// first. An event that the sink does not take does not hold up the others; it is
+// left for a later Relay, and unless the event is to blame the error is
 // ErrUnpublished.
-func (o *Outbox) Relay(ctx context.Context, limit int32) (int, error) {
+func (o *Outbox) Relay(ctx context.Context, limit int32) (Relayed, error) {
 	claimed, err := query.New(o.pool).ClaimOutbox(ctx, claim, limit)
 	if err != nil {
-		return 0, fmt.Errorf("claim outbox rows: %w", err)
+		return Relayed{}, fmt.Errorf("claim outbox rows: %w", err)
 	}
 	rows := make([]row, 0, len(claimed))
 	for _, c := range claimed {
@@ -137,13 +156,22 @@ func (o *Outbox) Relay(ctx context.Context, limit int32) (int, error) {
 			o.log.ErrorContext(ctx, "outbox row is not an event", "row", c.ID, "error", err)
 			continue
 		}
-		rows = append(rows, row{id: c.ID, event: e})
+		rows = append(rows, row{id: c.ID, event: e, since: c.CreatedAt})
 	}
-	sent := o.publish(ctx, rows)
-	if sent < len(rows) {
-		return sent, fmt.Errorf("%d of %d events were not published: %w", len(rows)-sent, len(rows), ErrUnpublished)
+	sent, refused := o.publish(ctx, rows)
+	relayed := Relayed{Claimed: len(claimed), Sent: sent, Refused: refused}
+	if left := len(rows) - sent - len(refused); left > 0 {
+		return relayed, fmt.Errorf("%d of %d events were not published: %w", left, len(rows), ErrUnpublished)
 	}
-	return sent, nil
+	return relayed, nil
+}
+
+// Drop forgets an event that was refused.
+func (o *Outbox) Drop(ctx context.Context, refused Refusal) error {
+	if err := query.New(o.pool).DeleteOutbox(ctx, []int64{refused.ID}); err != nil {
+		return fmt.Errorf("drop event %s of the outbox: %w", refused.Event.ID(), err)
+	}
+	return nil
 }
 
 // ErrUnpublished says that the sink did not take every event.
@@ -152,6 +180,7 @@ var ErrUnpublished = errors.New("the sink did not take the event")
 type row struct {
 	id    int64
 	event event.Event
+	since time.Time
 }
 
 func appendEvents(ctx context.Context, tx *Tx) ([]row, error) {
@@ -178,11 +207,11 @@ func appendEvents(ctx context.Context, tx *Tx) ([]row, error) {
 }
 
 // publish sends rows a few at a time, deletes those that were taken, and tells
-// how many that were.
-func (o *Outbox) publish(ctx context.Context, rows []row) int {
-	ids := o.send(ctx, rows)
+// how many that were, and which the sink refuses.
+func (o *Outbox) publish(ctx context.Context, rows []row) (int, []Refusal) {
+	ids, refused := o.send(ctx, rows)
 	if len(ids) == 0 {
-		return 0
+		return 0, refused
 	}
 	// Time that ran out while one event was sent must not have the others sent again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
@@ -190,34 +219,35 @@ func (o *Outbox) publish(ctx context.Context, rows []row) int {
 	if err := query.New(o.pool).DeleteOutbox(ctx, ids); err != nil {
 		o.log.WarnContext(ctx, "published events stay in the outbox and will be sent again", "error", err)
 	}
-	return len(ids)
+	return len(ids), refused
 }
 
-// send gives rows to the sink and tells the ids of those that it took.
-func (o *Outbox) send(ctx context.Context, rows []row) []int64 {
+// send gives rows to the sink and tells the ids of those that it took, and which it refuses.
+func (o *Outbox) send(ctx context.Context, rows []row) ([]int64, []Refusal) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	taken := make([]bool, len(rows))
+	errs := make([]error, len(rows))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, publishers)
 	for i, r := range rows {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := o.sink.Send(ctx, r.event); err != nil {
+			if errs[i] = o.sink.Send(ctx, r.event); errs[i] != nil {
 				o.log.WarnContext(ctx, "event not published; the sweep will", "type", r.event.Type(),
-					"subject", r.event.Subject(), "error", err)
-				return
+					"subject", r.event.Subject(), "error", errs[i])
 			}
-			taken[i] = true
 		})
 	}
 	wg.Wait()
 	ids := make([]int64, 0, len(rows))
-	for i, ok := range taken {
-		if ok {
-			ids = append(ids, rows[i].id)
+	var refused []Refusal
+	for i, r := range rows {
+		if reason, is := errors.AsType[*sink.RefusedError](errs[i]); is {
+			refused = append(refused, Refusal{ID: r.id, Event: r.event, Since: r.since, Reason: reason})
+		} else if errs[i] == nil {
+			ids = append(ids, r.id)
 		}
 	}
-	return ids
+	return ids, refused
 }

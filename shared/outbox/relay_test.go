@@ -2,11 +2,15 @@ package outbox_test
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/graf-run/graf/shared/event"
 	"github.com/graf-run/graf/shared/outbox"
+	"github.com/graf-run/graf/shared/sink"
 	"github.com/graf-run/graf/shared/tasktest"
 )
 
@@ -59,6 +63,34 @@ func TestRelayClaimsWhatItCouldNotPublish(t *testing.T) {
 	w.stored()
 }
 
+// What is wrong with an event itself is no fault of the sink, and is the caller's to judge.
+func TestRelayTellsWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	events := submittedMany(w.context, 3)
+	w.leave(events...)
+	w.age()
+	refusing := w.through(func(_ context.Context, e event.Event) error {
+		if e.ID() == events[1].ID() {
+			return fmt.Errorf("send: %w", &sink.RefusedError{Status: http.StatusRequestEntityTooLarge, Answer: "too large"})
+		}
+		return nil
+	})
+	got, err := refusing.Relay(w.context, all)
+	if err != nil || got.Claimed != 3 || got.Sent != 2 || len(got.Refused) != 1 {
+		t.Fatalf("Relay = %+v, %v; want 2 of 3 sent, one refused", got, err)
+	}
+	refused := got.Refused[0]
+	if refused.Event.ID() != events[1].ID() || refused.Reason.Status != http.StatusRequestEntityTooLarge || time.Since(refused.Since) > timeout {
+		t.Errorf("refused is %+v", refused)
+	}
+	w.stored(events[1])
+	if err := refusing.Drop(w.context, refused); err != nil {
+		t.Error(err)
+	}
+	w.stored()
+}
+
 func TestRelayOfAnAwaySinkLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
@@ -96,8 +128,8 @@ func TestRelayThatRunsOutOfTimeForgetsWhatWasTaken(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}), quiet)
-	if sent, err := o.Relay(ctx, all); sent != 1 || err == nil {
-		t.Errorf("Relay = %d, %v; want 1 and an error", sent, err)
+	if relayed, err := o.Relay(ctx, all); relayed.Sent != 1 || err == nil {
+		t.Errorf("Relay = %+v, %v; want 1 and an error", relayed, err)
 	}
 	w.published(events[0])
 	w.stored(events[1])
@@ -115,11 +147,11 @@ func TestRelaysAtOncePublishEachEventOnce(t *testing.T) {
 	for i := range sent {
 		wg.Go(func() {
 			for {
-				count, err := w.outbox.Relay(w.context, 7)
+				relayed, err := w.outbox.Relay(w.context, 7)
 				if err != nil {
 					t.Error(err)
 				}
-				if sent[i] += count; err != nil || count == 0 {
+				if sent[i] += relayed.Sent; err != nil || relayed.Sent == 0 {
 					return
 				}
 			}

@@ -130,8 +130,8 @@ func (w *world) published(want ...event.Event) {
 func (w *world) relay(o *outbox.Outbox, limit int32, want int, wantErr error) {
 	w.t.Helper()
 	got, err := o.Relay(w.context, limit)
-	if got != want || !errors.Is(err, wantErr) {
-		w.t.Errorf("Relay(%d) = %d, %v; want %d, %v", limit, got, err, want, wantErr)
+	if got.Sent != want || !errors.Is(err, wantErr) {
+		w.t.Errorf("Relay(%d) = %+v, %v; want %d sent, %v", limit, got, err, want, wantErr)
 	}
 }
 

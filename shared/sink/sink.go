@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
@@ -49,8 +50,28 @@ func New(c Config) (*Client, error) {
 	return &Client{url: c.URL, timeout: c.Timeout, http: &http.Client{Transport: transport}}, nil
 }
 
+// RefusedError says that the sink does not take this very event, and will not take it another time: it is too large, or
+// is none to the sink. Other answers, 401 and 403 among them, may be mended where it stands.
+type RefusedError struct {
+	// Status is the HTTP status of the answer.
+	Status int
+	// Answer is the beginning of its body.
+	Answer string
+}
+
+// Error is what the sink answered.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("the sink answered %d %s: %s", e.Status, http.StatusText(e.Status), e.Answer)
+}
+
+// refusals are the statuses of a RefusedError.
+var refusals = []int{
+	http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
+	http.StatusRequestHeaderFieldsTooLarge, // attributes are headers
+}
+
 // Send delivers one event in binary mode and returns once the sink has taken
-// it. Any answer but 2xx is an error.
+// it. Any answer but 2xx is an error, a *RefusedError if the event is to blame.
 func (c *Client) Send(ctx context.Context, e event.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -68,6 +89,9 @@ func (c *Client) Send(ctx context.Context, e event.Event) error {
 	defer func() { _ = res.Body.Close() }()
 	// A body that is read to its end lets the connection be used again.
 	detail, _ := io.ReadAll(io.LimitReader(res.Body, 512))
+	if slices.Contains(refusals, res.StatusCode) {
+		return fmt.Errorf("send event %s: %w", e.ID(), &RefusedError{Status: res.StatusCode, Answer: string(detail)})
+	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return fmt.Errorf("send event %s: the sink answered %s: %s", e.ID(), res.Status, detail)
 	}

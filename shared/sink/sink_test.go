@@ -91,13 +91,17 @@ func TestSendFails(t *testing.T) {
 		timeout time.Duration
 		want    error
 		says    string
+		refused bool
 	}{
-		"refused":       {t.Context(), answering(http.StatusBadRequest), time.Minute, nil, "400 Bad Request: because xxx"},
-		"overloaded":    {t.Context(), answering(http.StatusServiceUnavailable), time.Minute, nil, "503 Service Unavailable: because"},
-		"moved":         {t.Context(), answering(http.StatusNotModified), time.Minute, nil, "304"},
-		"away":          {t.Context(), closed.URL, time.Minute, nil, "connection refused"},
-		"hangs":         {t.Context(), hanging.URL, 50 * time.Millisecond, context.DeadlineExceeded, ""},
-		"context ended": {ended, hanging.URL, time.Minute, context.Canceled, ""},
+		"refused":       {t.Context(), answering(http.StatusBadRequest), time.Minute, nil, "400 Bad Request: because xxx", true},
+		"too large":     {t.Context(), answering(http.StatusRequestEntityTooLarge), time.Minute, nil, "413 Request Entity Too Large: because", true},
+		"not allowed":   {t.Context(), answering(http.StatusForbidden), time.Minute, nil, "403 Forbidden: because", false},
+		"no Broker yet": {t.Context(), answering(http.StatusNotFound), time.Minute, nil, "404 Not Found: because", false},
+		"overloaded":    {t.Context(), answering(http.StatusServiceUnavailable), time.Minute, nil, "503 Service Unavailable: because", false},
+		"moved":         {t.Context(), answering(http.StatusNotModified), time.Minute, nil, "304", false},
+		"away":          {t.Context(), closed.URL, time.Minute, nil, "connection refused", false},
+		"hangs":         {t.Context(), hanging.URL, 50 * time.Millisecond, context.DeadlineExceeded, "", false},
+		"context ended": {ended, hanging.URL, time.Minute, context.Canceled, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := traced(t)
@@ -105,6 +109,9 @@ func TestSendFails(t *testing.T) {
 			if err == nil || (test.want != nil && !errors.Is(err, test.want)) ||
 				!strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), e.ID()) {
 				t.Fatalf("got %v, want %v with %q and the event's id", err, test.want, test.says)
+			}
+			if _, refused := errors.AsType[*sink.RefusedError](err); refused != test.refused {
+				t.Errorf("%v: the event is to blame: %t, want %t", err, refused, test.refused)
 			}
 			if len(err.Error()) > 1000 {
 				t.Errorf("the error has %d bytes: the sink's answer is not bounded", len(err.Error()))

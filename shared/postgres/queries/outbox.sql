@@ -9,10 +9,10 @@ RETURNING id;
 UPDATE codex_outbox SET claimed_until = now() + @claim::interval
 WHERE id IN (SELECT o.id FROM codex_outbox o WHERE o.claimed_until < now()
              ORDER BY o.id LIMIT @max_rows FOR UPDATE SKIP LOCKED)
-RETURNING id, event;
+RETURNING id, event, created_at;
 
 -- name: DeleteOutbox :exec
--- DeleteOutbox forgets events that the Broker has taken. It does not wait for
+-- DeleteOutbox forgets events that the Broker has taken, or are dead letters. It does not wait for
 -- the disk: should the deletion be lost, an event is sent twice, which every
 -- consumer bears.
 DELETE FROM codex_outbox

@@ -8,7 +8,6 @@ package query
 import (
 	"context"
 	"encoding/json"
-
 	"time"
 )
 
@@ -43,12 +42,13 @@ const claimOutbox = `-- name: ClaimOutbox :many
 UPDATE codex_outbox SET claimed_until = now() + $1::interval
 WHERE id IN (SELECT o.id FROM codex_outbox o WHERE o.claimed_until < now()
              ORDER BY o.id LIMIT $2 FOR UPDATE SKIP LOCKED)
-RETURNING id, event
+RETURNING id, event, created_at
 `
 
 type ClaimOutboxRow struct {
-	ID    int64
-	Event json.RawMessage
+	ID        int64
+	Event     json.RawMessage
+	CreatedAt time.Time
 }
 
 // ClaimOutbox takes events whose writer did not publish them in time.
@@ -61,7 +61,7 @@ func (q *Queries) ClaimOutbox(ctx context.Context, claim time.Duration, maxRows 
 	items := []ClaimOutboxRow{}
 	for rows.Next() {
 		var i ClaimOutboxRow
-		if err := rows.Scan(&i.ID, &i.Event); err != nil {
+		if err := rows.Scan(&i.ID, &i.Event, &i.CreatedAt); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -78,7 +78,7 @@ USING (SELECT set_config('synchronous_commit', 'off', true)) AS relaxed
 WHERE id = ANY($1::bigint[])
 `
 
-// DeleteOutbox forgets events that the Broker has taken. It does not wait for
+// DeleteOutbox forgets events that the Broker has taken, or are dead letters. It does not wait for
 // the disk: should the deletion be lost, an event is sent twice, which every
 // consumer bears.
 func (q *Queries) DeleteOutbox(ctx context.Context, ids []int64) error {
