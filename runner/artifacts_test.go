@@ -196,7 +196,7 @@ func TestLargeArtifact(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "large.bin"), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := leaving(t, folder, "echo $PPID > pid", nil, "large.bin")
+	r := leaving(t, folder, "echo $PPID > pid.tmp; mv pid.tmp pid", nil, "large.bin")
 	peak := r.peak(t)
 	task, _ := r.end(t, graf.TaskStatusSucceeded)
 	r.wantArtifacts(t, task, map[string]string{"large.bin": string(content)})
