@@ -185,6 +185,9 @@ func (l *Launcher) launch(ctx context.Context, task query.Task, in launchInput) 
 	}
 	working, cancel := untilSettling(ctx)
 	defer cancel()
+	if working.Err() != nil { // Others have taken the delivery's time: this is no try.
+		return context.Cause(working)
+	}
 	execution, err := l.execute(working, task, in, deadline)
 	switch {
 	case errors.Is(err, errElsewhere):

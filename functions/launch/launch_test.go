@@ -457,6 +457,22 @@ func TestLaunchThatTakesTooLong(t *testing.T) {
 	}
 }
 
+// A launch for which its delivery has no time left is none: it is left to the next one.
+func TestLaunchWithoutTime(t *testing.T) {
+	t.Parallel()
+	f := setup(t, limiter.SlotsConfig{})
+	task := tasktest.Queued(t, f.pool, tasktest.Task{})
+	ctx, cancel := context.WithTimeout(t.Context(), settleTime-time.Second)
+	defer cancel()
+	if err := f.Enqueue(ctx, task.ID); !errors.Is(err, errTooLong) {
+		t.Errorf("got %v", err)
+	}
+	failures := tasktest.Scan[int](t, f.pool, `SELECT launch_failures FROM codex_task_attempts WHERE task_id = $1`, task.ID)
+	if got := tasktest.Get(t, f.pool, task.ID); got.Status != "launching" || failures != 0 || len(f.cluster.specs()) > 0 {
+		t.Errorf("task is %s after %d failures", got.Status, failures)
+	}
+}
+
 // A launch that fails while another of the same attempt has succeeded takes nothing from it.
 func TestFailureBesideASuccess(t *testing.T) {
 	t.Parallel()
