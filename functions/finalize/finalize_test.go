@@ -84,6 +84,11 @@ func (j *jobs) Delete(_ context.Context, e kube.Execution) error {
 		return j.undeletable
 	}
 	j.deleted = append(j.deleted, e.Name)
+	for i, o := range j.executions { // until its pod has ended
+		if e.Name == kube.JobName(o.TaskID, o.Attempt) {
+			j.executions[i].Deleting = true
+		}
+	}
 	return nil
 }
 

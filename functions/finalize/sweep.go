@@ -160,8 +160,8 @@ func (f *Finalizer) removeLeft(ctx context.Context, executions []kube.Observatio
 	var errs []error
 	for _, id := range over {
 		execution := active[id].Execution
-		// It may have ended since it was listed, and be kept for people to look at.
-		if o, err := f.cluster.Get(ctx, execution); err != nil || o.Finished() {
+		// It may have ended since it was listed, and be kept for people to look at, or its deletion have ended the attempt.
+		if o, err := f.cluster.Get(ctx, execution); err != nil || o.Finished() || o.Deleting {
 			continue
 		}
 		f.log.WarnContext(ctx, "an execution goes on although its attempt is over; it is removed", "execution", execution)
