@@ -134,7 +134,7 @@ func (r *runner) flush(ctx context.Context) {
 	half, cancelHalf := context.WithTimeout(ctx, r.config.Flush/2)
 	defer cancelHalf()
 	err := r.sender.Drain(half, r.spool)
-	why := err
+	late := err // why something is passed over
 	if half.Err() != nil && ctx.Err() == nil && err != nil {
 		r.sender.Hurry = true
 		err = r.sender.Drain(ctx, r.spool)
@@ -150,7 +150,7 @@ func (r *runner) flush(ctx context.Context) {
 	}
 	if err != nil || waiting > 0 {
 		if err == nil {
-			err = why
+			err = late
 		}
 		r.log.Error("events could not be sent", "events", waiting, "error", err)
 	}

@@ -101,22 +101,15 @@ func (f *Finalizer) revokeEnded(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list the identities of attempts: %w", err)
 	}
-	var ids []string
-	var tasks []uuid.UUID
-	var attempts []int16
+	var granted attempts
 	for _, i := range identities {
-		task, err := uuid.Parse(i.TaskID)
-		if err != nil {
-			continue
-		}
-		ids, tasks = append(ids, limiter.AttemptID(i.TaskID, i.Attempt)), append(tasks, task)
-		attempts = append(attempts, int16(i.Attempt)) //nolint:gosec // kube.ListIdentities takes no more
+		granted.add(i.TaskID, i.Attempt)
 	}
-	if len(ids) == 0 {
+	if len(granted.ids) == 0 {
 		return nil
 	}
 	q := query.New(f.pool)
-	ended, err := q.ListEnded(ctx, ids, tasks, attempts)
+	ended, err := q.ListEnded(ctx, granted.ids, granted.tasks, granted.numbers)
 	if err != nil {
 		return fmt.Errorf("compare identities with tasks: %w", err)
 	}

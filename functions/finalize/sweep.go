@@ -137,23 +137,16 @@ func (f *Finalizer) settleRunning(ctx context.Context, executions []kube.Observa
 // request the API server carried out nevertheless.
 func (f *Finalizer) removeLeft(ctx context.Context, executions []kube.Observation) error {
 	active := map[string]kube.Observation{}
-	var ids []string
-	var tasks []uuid.UUID
-	var attempts []int16
+	var listed attempts
 	for _, o := range executions {
-		task, err := uuid.Parse(o.TaskID)
-		if err != nil || o.Finished() || o.Deleting {
-			continue
+		if !o.Finished() && !o.Deleting && listed.add(o.TaskID, o.Attempt) {
+			active[limiter.AttemptID(o.TaskID, o.Attempt)] = o
 		}
-		id := limiter.AttemptID(o.TaskID, o.Attempt)
-		active[id] = o
-		ids, tasks = append(ids, id), append(tasks, task)
-		attempts = append(attempts, int16(o.Attempt)) //nolint:gosec // kube.Parse takes no more
 	}
-	if len(ids) == 0 {
+	if len(active) == 0 {
 		return nil
 	}
-	over, err := query.New(f.pool).ListOver(ctx, ids, tasks, attempts)
+	over, err := query.New(f.pool).ListOver(ctx, listed.ids, listed.tasks, listed.numbers)
 	if err != nil {
 		return fmt.Errorf("compare executions with tasks: %w", err)
 	}
@@ -215,22 +208,13 @@ func (f *Finalizer) reclaimSlots(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list slots: %w", err)
 	}
-	var held []string
-	var tasks []uuid.UUID
-	var attempts []int16
+	var held attempts
 	for _, lease := range leased {
-		id, attempt, err := limiter.ParseAttemptID(lease)
-		if err != nil {
-			continue
+		if id, attempt, err := limiter.ParseAttemptID(lease); err == nil {
+			held.add(id, attempt)
 		}
-		task, err := uuid.Parse(id)
-		if err != nil {
-			continue
-		}
-		held, tasks = append(held, lease), append(tasks, task)
-		attempts = append(attempts, int16(attempt)) //nolint:gosec // limiter.ParseAttemptID takes no more
 	}
-	ended, err := query.New(f.pool).ListEnded(ctx, held, tasks, attempts)
+	ended, err := query.New(f.pool).ListEnded(ctx, held.ids, held.tasks, held.numbers)
 	if err != nil {
 		return fmt.Errorf("compare slots with tasks: %w", err)
 	}
